@@ -1,0 +1,1 @@
+"""Pure rules: `(state, records) -> (state, outputs)`. No I/O, no clock, no Kafka; see contract.py."""

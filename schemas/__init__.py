@@ -1,0 +1,1 @@
+"""Shapes shared by every room: Avro schemas, configuration models, and the columns a batch of readings travels in."""
