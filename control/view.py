@@ -1,0 +1,166 @@
+"""From the tree's report to what people ask: is data flowing, how fast, how late, what is wrong, what should be done. Pure.
+
+A node of the tree is the JSON that supervisors push (supervisors/report.py): id, role, state, status, reason, counters, gauges,
+facts, children and so on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+Node = dict[str, Any]
+
+RANK = {"HEALTHY": 0, "STARTING": 1, "DEGRADED": 2, "UNHEALTHY": 3, "FAILED": 4}
+CRITICAL = ("stream", "data_path/processing")
+"""Branches whose failure makes the gateway UNHEALTHY; anything else makes it DEGRADED."""
+
+RATE_WINDOW_S = 5.0
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it, in the order of the tree."""
+    yield node
+    for child in node.get("children", []):
+        yield from walk(child)
+
+
+def workers(tree: Node) -> list[Node]:
+    return [node for node in walk(tree) if node["role"] == "worker"]
+
+
+def total(counters: dict[str, float], name: str) -> float:
+    """A counter over all its labels: `rejects_total` and `rejects_total{rule="range"}`."""
+    return sum(value for key, value in counters.items() if key == name or key.startswith(name + "{"))
+
+
+class Rates:
+    """Counters a second over the last seconds; a counter that fell was restarted and counts from nought."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, dict[str, dict[str, float]]]] = deque()
+
+    def take(self, at: float, tree: Node) -> None:
+        """Remember the counters of a new report; `at` in monotonic seconds."""
+        self._seen.append((at, {node["id"]: dict(node.get("counters", {})) for node in workers(tree)}))
+        while len(self._seen) > 2 and self._seen[1][0] <= at - RATE_WINDOW_S:
+            self._seen.popleft()
+
+    def of(self, path: str, name: str) -> float:
+        """Counts a second of one component."""
+        if len(self._seen) < 2:
+            return 0.0
+        (start, before), (end, after) = self._seen[0], self._seen[-1]
+        was, now = total(before.get(path, {}), name), total(after.get(path, {}), name)
+        return max(0.0, (now - was if now >= was else now) / max(end - start, 1e-3))
+
+
+def health(tree: Node | None) -> dict[str, Any]:
+    """Overall status with the reason and what to do next, and every problem by component."""
+    if tree is None:
+        return {
+            "status": "STARTING",
+            "reason": "the supervision tree has not reported yet",
+            "next_step": "wait a moment",
+            "problems": [],
+        }
+    problems = [problem(node) for node in workers(tree) if is_problem(node)]
+    problems.sort(key=lambda p: -RANK.get(p["status"], 0))
+    status = overall(problems)
+    worst = problems[0] if problems else None
+    return {
+        "status": status,
+        "reason": f"{worst['component']}: {worst['reason']}" if worst else None,
+        "next_step": worst["next_step"] if worst else None,
+        "problems": problems,
+    }
+
+
+def is_problem(node: Node) -> bool:
+    return node.get("status") not in ("HEALTHY", None) and node.get("state") != "finished"
+
+
+def overall(problems: list[dict[str, Any]]) -> str:
+    """SPEC section 11: a critical part failed is UNHEALTHY, another is DEGRADED, one still starting is STARTING."""
+    bad = [p for p in problems if p["status"] != "STARTING"]
+    if any(p["critical"] and p["status"] in ("UNHEALTHY", "FAILED") for p in bad):
+        return "UNHEALTHY"
+    if bad:
+        return "DEGRADED"
+    return "STARTING" if problems else "HEALTHY"
+
+
+def problem(node: Node) -> dict[str, Any]:
+    path = node["id"]
+    name = path.rsplit("/", 1)[-1]
+    reason = node.get("reason") or node.get("last_exit") or f"is {node.get('status')}"
+    return {
+        "component": path,
+        "status": node["status"],
+        "critical": any(branch in path for branch in CRITICAL),
+        "reason": reason,
+        "next_step": next_step(node["status"], name, path),
+    }
+
+
+def next_step(status: str, name: str, path: str) -> str:
+    if status == "FAILED":
+        return f"mend the cause, then: streamforge restart {name}"
+    if status == "STARTING":
+        return "wait a moment"
+    if "adapters/" in path:
+        return "check the source and the network; the adapter tries again by itself"
+    if "sinks/" in path:
+        return "check the destination; nothing is lost meanwhile, the stream keeps the records"
+    return f"see the log, then: streamforge restart {name}"
+
+
+def flow(tree: Node, rates: Rates) -> dict[str, list[dict[str, Any]]]:
+    """Adapters, stages and sinks with their rates a second, lags in records and latencies in milliseconds."""
+    return {
+        "adapters": [_adapter(n, rates) for n in workers(tree) if "/adapters/" in n["id"]],
+        "stages": [_stage(n, rates) for n in workers(tree) if "/processing/" in n["id"]],
+        "sinks": [_sink(n, rates) for n in workers(tree) if "/sinks/" in n["id"]],
+    }
+
+
+def _base(node: Node) -> dict[str, Any]:
+    name = node["id"].rsplit("/", 1)[-1]
+    return {"id": node["id"], "name": name, "status": node.get("status"), "reason": node.get("reason")}
+
+
+def _adapter(node: Node, rates: Rates) -> dict[str, Any]:
+    facts = node.get("facts", {})
+    return {
+        **_base(node),
+        "rate": rates.of(node["id"], "readings_total"),
+        "rejected": total(node.get("counters", {}), "rejects_total"),
+        "last_reading_at": facts.get("last_reading_at"),
+        "protocol": facts.get("protocol"),
+        "stream": facts.get("stream"),
+    }
+
+
+def _stage(node: Node, rates: Rates) -> dict[str, Any]:
+    return {
+        **_base(node),
+        "read_rate": rates.of(node["id"], "read_total"),
+        "rate": rates.of(node["id"], "written_total"),
+        "refused_rate": rates.of(node["id"], "refused_total"),
+        "refused": total(node.get("counters", {}), "refused_total"),
+        "lag": total(node.get("gauges", {}), "lag"),
+    }
+
+
+def _sink(node: Node, rates: Rates) -> dict[str, Any]:
+    gauges, facts = node.get("gauges", {}), node.get("facts", {})
+    return {
+        **_base(node),
+        "rate": rates.of(node["id"], "stored_total"),
+        "refused": total(node.get("counters", {}), "refused_total"),
+        "lag": total(gauges, "lag"),
+        "latency_p50_ms": gauges.get("latency_p50_ms"),
+        "latency_p99_ms": gauges.get("latency_p99_ms"),
+        "breaker": facts.get("breaker"),
+    }

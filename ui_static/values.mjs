@@ -1,0 +1,37 @@
+// The newest value of each point, with its quality, age and short past.
+import { html, useState } from "./vendor/htm-preact-3.1.1.mjs";
+import { Spark, Status } from "./parts.mjs";
+import { clock, duration, value } from "./words.mjs";
+
+const ROWS_MAX = 200;
+
+export function Values({ values, now, paused, pause }) {
+  const [search, setSearch] = useState("");
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = (v) => words.every((w) => `${v.asset} ${v.parameter} ${v.quality}`.toLowerCase().includes(w));
+  const found = [...values.values()].filter(fits).sort((a, b) => (a.key < b.key ? -1 : 1));
+  return html`<section id="values" aria-label="Values">
+    <h2>Values</h2>
+    <div class="tools">
+      <input id="search" type="search" placeholder="Search  ( / )" aria-label="Search values" value=${search} onInput=${(e) => setSearch(e.target.value)} />
+      <button onClick=${pause} aria-pressed=${paused}>${paused ? "Go on" : "Pause"}</button>
+      <span class="quiet">${found.length > ROWS_MAX ? `first ${ROWS_MAX} of ${found.length}` : `${found.length} points`}</span>
+      <span class="quiet">in a terminal: <code>streamforge tail telemetry.clean</code></span>
+    </div>
+    <div class="sheet tall" tabindex="0" role="region" aria-label="Table of values">
+      <table>
+        <thead><tr><th>Asset</th><th>Parameter</th><th class="num">Value</th><th>Unit</th><th>Quality</th><th class="num">Age</th><th>Last minute</th></tr></thead>
+        <tbody>
+          ${found.slice(0, ROWS_MAX).map((v) => html`<tr key=${v.key}>
+            <td class="id">${v.asset}</td><td class="id">${v.parameter}</td>
+            <td class="num">${value(v.value)}</td><td class="quiet">${v.unit ?? ""}</td>
+            <td title=${v.reason ?? ""}><${Status} status=${v.quality} /></td>
+            <td class="num" title=${clock(v.time)}>${duration(now - v.time / 1e6)}</td>
+            <td><${Spark} points=${v.past} label=${`${v.parameter}, last minute`} /></td>
+          </tr>`)}
+        </tbody>
+      </table>
+      ${found.length ? null : html`<p class="empty">${values.size ? "Nothing fits the search." : "No value has arrived yet."}</p>`}
+    </div>
+  </section>`;
+}
