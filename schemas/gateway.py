@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from schemas.records import Classification, Quality
 from schemas.units import Duration, MaybeZeroDuration, Size
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Ids of components: they become parts of paths, topics and file names."""
 
 
@@ -38,8 +38,13 @@ def _quality(given: Any) -> Any:
     return names[given] if isinstance(given, str) else given
 
 
-ClassificationField = Annotated[Classification, BeforeValidator(_classification, json_schema_input_type=Literal["TELEMETRY", "EVENT", "ALARM", "LOG"])]
-QualityField = Annotated[Quality, BeforeValidator(_quality, json_schema_input_type=Literal["GOOD", "SUSPECT", "UNCERTAIN", "BAD"])]
+ClassificationField = Annotated[
+    Classification,
+    BeforeValidator(_classification, json_schema_input_type=Literal["TELEMETRY", "EVENT", "ALARM", "LOG"]),
+]
+QualityField = Annotated[
+    Quality, BeforeValidator(_quality, json_schema_input_type=Literal["GOOD", "SUSPECT", "UNCERTAIN", "BAD"])
+]
 
 
 class GatewayIdentity(Model):
@@ -195,7 +200,9 @@ class Rule(Model):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.model_fields_set <= {"match"}:
-            raise ValueError("says nothing; right would be at least one of range, rate_of_change, duplicate, gap, time, type, flat_line, stale")
+            raise ValueError(
+                "says nothing; right would be at least one of range, rate_of_change, duplicate, gap, time, type, flat_line, stale"
+            )
         return self
 
 

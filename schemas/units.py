@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "m": 60, "hour": 3600, "h": 3600, "d": 86400, "y": 365 * 86400}
 BYTES = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -32,9 +32,16 @@ def octets(given: Any) -> Any:
     return int(_parse(given, BYTES, "64 MiB or 20 GiB")) if isinstance(given, str) else given
 
 
-Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, json_schema_extra={"examples": ["1s", "500ms"]})]
+_written = PlainSerializer(lambda value: f"{value!r}s", return_type=str, when_used="json")
+"""As JSON a duration is text with its unit again, so that what one process wrote another can validate."""
+
+Duration = Annotated[
+    float, BeforeValidator(seconds), _written, Field(gt=0, json_schema_extra={"examples": ["1s", "500ms"]})
+]
 """Seconds as a float after validation."""
 
-MaybeZeroDuration = Annotated[float, BeforeValidator(seconds), Field(ge=0, json_schema_extra={"examples": ["0s", "20ms"]})]
+MaybeZeroDuration = Annotated[
+    float, BeforeValidator(seconds), Field(ge=0, json_schema_extra={"examples": ["0s", "20ms"]})
+]
 
 Size = Annotated[int, BeforeValidator(octets), Field(gt=0, json_schema_extra={"examples": ["64 MiB", "20 GiB"]})]
