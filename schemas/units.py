@@ -32,7 +32,7 @@ def octets(given: Any) -> Any:
     return int(_parse(given, BYTES, "64 MiB or 20 GiB")) if isinstance(given, str) else given
 
 
-_written = PlainSerializer(lambda value: f"{value!r}s", return_type=str, when_used="json")
+_written = PlainSerializer(lambda value: f"{value:.6f}s", return_type=str, when_used="json")
 """As JSON a duration is text with its unit again, so that what one process wrote another can validate."""
 
 Duration = Annotated[
@@ -41,7 +41,7 @@ Duration = Annotated[
 """Seconds as a float after validation."""
 
 MaybeZeroDuration = Annotated[
-    float, BeforeValidator(seconds), Field(ge=0, json_schema_extra={"examples": ["0s", "20ms"]})
+    float, BeforeValidator(seconds), _written, Field(ge=0, json_schema_extra={"examples": ["0s", "20ms"]})
 ]
 
 Size = Annotated[int, BeforeValidator(octets), Field(gt=0, json_schema_extra={"examples": ["64 MiB", "20 GiB"]})]
