@@ -240,6 +240,10 @@ class SinkConfig(Model):
     """How long one batch may take."""
     batch_records: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Most records in one batch."""
+    batch_bytes: Size = 16 * 2**20
+    """Most bytes of records in one batch, which bounds the sink's memory."""
+    flush_every: Duration = 0.1
+    """How long a batch waits for more records before it is written."""
 
 
 class SupervisionConfig(Model):

@@ -122,6 +122,10 @@ class Document:
     partition: int = -1
     """Where it was read from; -1 for one that is yet to be written."""
     offset: int = -1
+    wire: bytes = b""
+    """The record as it stood in the topic, framing included; empty for one that is yet to be written."""
+    arrived: int = -1
+    """The record's Kafka timestamp in microseconds; -1 for one that is yet to be written."""
 
 
 @dataclass(slots=True)

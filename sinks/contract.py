@@ -1,7 +1,7 @@
 """What a destination must do: connect, write, close. `actors/sink.py` calls them from one coroutine, never two at once.
 
 The caller owns reading the stream, retries, the breaker, deadlines and metrics. `__init__` takes the validated configuration and
-does no I/O. A blocking library runs in a thread of its own behind these coroutines.
+an Origin, and does no I/O. A blocking library runs in a thread of its own behind these coroutines.
 """
 
 from __future__ import annotations
@@ -23,6 +23,22 @@ class NotConnected(Exception):
     """The destination is away, slow, locked or full. Nothing of the batch counts as written; it is offered again, whole."""
 
 
+class NeedsPerson(NotConnected):
+    """The destination answers but will not work until somebody changes something there: a password, a right, a table.
+
+    The text says what. Offered again slowly, so that the person need not touch the gateway.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose records a destination holds: given to each sink's `__init__` beside its configuration."""
+
+    gateway: str
+    stream: str
+    """Id of the Kafka cluster. Offsets mean nothing in another, so a transactional destination keeps them apart by it."""
+
+
 @dataclass(slots=True)
 class RefusedRecord:
     """One record the destination will never take, with the destination's own words."""
@@ -34,6 +50,8 @@ class RefusedRecord:
     reason: str
     asset: str | None = None
     parameter: str | None = None
+    arrived: int = 0
+    """The record's Kafka timestamp in microseconds."""
 
 
 @dataclass(slots=True)
@@ -59,3 +77,11 @@ class Sink(ABC):
     @abstractmethod
     async def close(self) -> None:
         """May be called twice, and before connect."""
+
+    async def unsent(self) -> list[RefusedRecord]:
+        """Refused records kept in the same transaction as the data until `sent`, oldest first. The caller asks after each
+        connect: those are the ones whose dead letter a crash may have prevented."""
+        return []
+
+    async def sent(self, refused: list[RefusedRecord]) -> None:  # noqa: B027 - only a destination that keeps them must forget
+        """Their dead letters are safely in the stream: forget them."""

@@ -60,7 +60,8 @@ class Server:
         with (self.directory.parent / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._binary, "-D", str(self.directory), *settings],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self._user, preexec_fn=_die_with_parent, cwd="/",
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self._user, preexec_fn=_die_with_parent,  # noqa: PLW1509 - the guard has one thread
+                cwd="/",
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while True:
