@@ -92,6 +92,8 @@ class Records:
     """Row to exact value, for longs beyond 2**53."""
     reason: dict[int, str] = field(default_factory=dict)
     """Row to quality_reason, where there is one."""
+    quality_at: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    """Where each record's quality stands in `wire`, for `stream.codec.judged`; -1 or no entry: not known, decoded again."""
 
     def __len__(self) -> int:
         return len(self.wire)

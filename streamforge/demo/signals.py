@@ -48,7 +48,11 @@ def strokes(press: int, t: float) -> int:
 
 def oven(number: int, t: float) -> list[float]:
     """The values of one oven in the order of OVEN_SIGNALS."""
-    return [wave(t, 100 + number, 480 + 30 * number, 14), abs(wave(t, 200 + number, 22, 6)), wave(t, 300 + number, 1.6, 0.2)]
+    return [
+        wave(t, 100 + number, 480 + 30 * number, 14),
+        abs(wave(t, 200 + number, 22, 6)),
+        wave(t, 300 + number, 1.6, 0.2),
+    ]
 
 
 def pump(number: int, t: float) -> dict[str, float | bool | str]:

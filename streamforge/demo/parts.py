@@ -1,0 +1,114 @@
+"""The demo's processes: plant, historian, gateway; started side by side, watched, and ended in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from streamforge.client import Gateway
+from streamforge.demo.gateway_file import Ports, gateway_file
+from streamforge.demo.historian import Historian
+from streamforge.system import die_with_parent, free_ports
+
+GATEWAY_STOPS_WITHIN_S = 90.0
+LOG_TAIL_LINES = 15
+
+
+class DemoFailed(Exception):
+    """A part of the demo ended or did not start; the text says which and shows its last words."""
+
+
+class Parts:
+    """Everything the demo runs, in one directory."""
+
+    def __init__(self, data: Path, page: int, durability: str, chaos: bool) -> None:
+        self.data = data.resolve()
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.gateway_data = self.data / "gateway"
+        self.historian = Historian(self.data / "postgres")
+        modbus, opcua, mqtt, kafka = _ports_with_neighbour()
+        self.ports = Ports(modbus, opcua, mqtt, self.historian.port, kafka, page)
+        self.file = self.data / "gateway.yaml"
+        self.file.write_text(gateway_file(self.ports, durability, chaos), encoding="utf-8")
+        self._plant: subprocess.Popen[bytes] | None = None
+        self._gateway: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """The gateway first, its broker takes longest; it waits for the others as it would for real ones."""
+        module = [sys.executable, "-m", "streamforge"]
+        self._gateway = self._spawn([*module, "run", str(self.file), "--data", str(self.gateway_data)], "gateway.log")
+        ports = [str(port) for port in (self.ports.modbus, self.ports.opcua, self.ports.mqtt)]
+        self._plant = self._spawn([sys.executable, "-m", "streamforge.demo.plant", *ports], "plant.log")
+        self.historian.start()
+
+    def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        parent = os.getpid()
+        with (self.data / log).open("wb") as out:
+            return subprocess.Popen(
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - started before any thread
+            )  # fmt: skip
+
+    def gateway(self) -> Gateway:
+        return Gateway(self.gateway_data)
+
+    def check(self) -> None:
+        """Raises DemoFailed when a part has ended."""
+        for process, name in ((self._gateway, "gateway"), (self._plant, "plant")):
+            if process is not None and process.poll() is not None:
+                raise DemoFailed(f"the {name} ended with {process.returncode}; the end of {self.data / name}.log:\n{self.words(name)}")
+
+    def words(self, name: str) -> str:
+        lines = (self.data / f"{name}.log").read_text(errors="replace").splitlines()
+        return "\n".join(lines[-LOG_TAIL_LINES:])
+
+    def stop_plant(self) -> None:
+        """The machines fall silent: what is in the gateway can drain."""
+        if self._plant is not None:
+            plant, self._plant = self._plant, None
+            plant.kill()
+            plant.wait()
+
+    def stop(self) -> None:
+        self.stop_plant()
+        if self._gateway is not None and self._gateway.poll() is None:
+            self._gateway.send_signal(signal.SIGTERM)
+            try:
+                self._gateway.wait(GATEWAY_STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._gateway.kill()
+        self.historian.stop()
+
+    def wait_for_api(self, seconds: float) -> None:
+        """Raises DemoFailed."""
+        from control.problems import Problem
+
+        deadline = time.monotonic() + seconds
+        while True:
+            self.check()
+            try:
+                with self.gateway() as gateway:
+                    gateway.get("/health/live")
+                return
+            except Problem as problem:
+                if time.monotonic() > deadline:
+                    raise DemoFailed(f"{problem.detail}\n{self.words('gateway')}") from None
+                time.sleep(0.05)
+
+
+def _ports_with_neighbour() -> tuple[int, int, int, int]:
+    """Four free ports, the last with a free one right after it."""
+    import socket
+
+    while True:
+        modbus, opcua, mqtt, kafka = free_ports(4)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", kafka + 1))
+                return modbus, opcua, mqtt, kafka
+            except OSError:
+                continue
