@@ -7,7 +7,7 @@ the worker's loop; the mailbox thread only reads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -27,6 +27,14 @@ def _ignore() -> None:
     return None
 
 
+def _ignore_tree(_tree: dict[str, Any]) -> None:
+    return None
+
+
+async def _nobody(_name: str, target_id: str) -> dict[str, Any]:
+    return {"ok": False, "error": f"{target_id}: this worker runs without a supervisor"}
+
+
 @dataclass
 class Context:
     """One worker's window to the world of actors."""
@@ -44,6 +52,13 @@ class Context:
     gauges: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     """Small things worth showing: last_reading_at, breaker, partitions. JSON values only."""
+    tree: dict[str, Any] | None = None
+    """The newest report of the whole tree (supervisors/report.py), once `watch_tree` was called; about one a second."""
+    on_tree: Callable[[dict[str, Any]], None] = _ignore_tree
+    """Called with each of them, on this loop."""
+    on_watch: Callable[[], None] = _ignore
+    on_command: Callable[[str, str], Awaitable[dict[str, Any]]] = _nobody
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ready(self) -> None:
         """Tell the supervisor that the start is done: the next child may start."""
@@ -59,3 +74,28 @@ class Context:
 
     def gauge(self, name: str, value: float) -> None:
         self.gauges[name] = value
+
+    def watch_tree(self) -> None:
+        """Ask the root for reports of the whole tree, from now to this worker's end."""
+        self.on_watch()
+
+    def take_tree(self, tree: dict[str, Any]) -> None:
+        self.tree = tree
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+        self.on_tree(tree)
+
+    async def next_tree(self) -> dict[str, Any]:
+        """Wait for the next report; any number of tasks may."""
+        await self._news.wait()
+        assert self.tree is not None
+        return self.tree
+
+    async def command(self, name: str, target_id: str, *, within_s: float = 30.0) -> dict[str, Any]:
+        """Have the tree do something to a component, named by its path or, if that is unambiguous, its last part.
+
+        `restart`: stop it in order, start it, forget its failures (also releases a parked one); answers when it has started.
+        `kill`: SIGKILL. The answer has `ok`, with `error` in words if false, `id` and `pid`. Raises TimeoutError; the order stands.
+        """
+        async with asyncio.timeout(within_s):
+            return await self.on_command(name, target_id)

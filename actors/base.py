@@ -1,0 +1,245 @@
+"""Thespian, made fit for a supervision tree; the only file that knows it. Importing this file before anything else of Thespian is what
+makes the work-arounds hold (they are listed, with what happens without them, where they are made).
+
+`Actor` is the base of supervisors and workers, `System` the daemon's handle. Neither knows what a supervisor does.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import logging
+import os
+import pickle
+import re
+import secrets
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from multiprocessing.process import BaseProcess, current_process
+from typing import Any
+
+# Read by Thespian when it is imported. One child that does not read would block its parent after 20 messages, for 5 minutes.
+os.environ["THESPIAN_BASE_IPADDR"] = "127.0.0.1"
+os.environ["THESPIAN_MAX_PENDING_TRANSMITS"] = "5000"
+os.environ["THESPIAN_TRANSMIT_TIMEOUT_PERIOD"] = "00:10"
+os.environ["THESPLOG_FILE_MAXSIZE"] = "0"
+
+import thespian.actors as thespian
+from thespian.system import multiprocCommon
+from thespian.system.transport import IPBase, TCPTransport, streamBuffer
+
+from actors import guard, logs
+from actors.messages import Crashed
+
+Address = Any
+"""An actor's address as Thespian gives it: to be kept and sent, never looked into."""
+
+TRACE_LINES = 15
+_ROOT_LOGGER, _LOGGERS = logging.root, logging.Logger.manager
+
+
+class Sealed:
+    """Thespian unpickles whatever a local process writes to its ports. Here each message carries a code made with a key that only
+    the processes forked from this daemon know; anything else is refused unread. Thus no foreign actor system is ever joined either."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def dumps(self, message: object) -> bytes:
+        body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        return self._code(body) + body
+
+    def loads(self, data: bytes) -> Any:
+        code, body = data[:16], data[16:]
+        if not hmac.compare_digest(code, self._code(body)):
+            raise ValueError("a message that does not come from this gateway")
+        return pickle.loads(body)  # noqa: S301 - the code above proves who wrote it
+
+    def _code(self, body: bytes) -> bytes:
+        return hashlib.blake2b(body, digest_size=16, key=self._key).digest()
+
+
+class _Manager(multiprocCommon.MultiProcManager):  # type: ignore[misc]
+    """The process around one actor."""
+
+    def run(self) -> None:
+        guard.die_with(current_process()._parent_pid)  # type: ignore[attr-defined]
+        guard.default_signals()
+        _own_logging()
+        guard.name_process("actor")
+        code = guard.EXIT_CRASH
+        try:
+            super().run()
+            code = getattr(self.actorInst, "exit_code", guard.EXIT_CRASH)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else guard.EXIT_CRASH
+        finally:
+            # Not the interpreter's own way out: it would wait for the threads of libraries.
+            sys.stderr.flush()
+            os._exit(code)
+
+
+class _Admin(multiprocCommon.MultiProcAdmin):  # type: ignore[misc]
+    """Thespian's administrator: it starts the root and nothing else. `logDefs` is missing in Thespian, so that with its logger
+    process it ended itself."""
+
+    logDefs: Any = {}  # noqa: N815, RUF012 - Thespian's name; never changed
+    report_to: int = -1
+    daemon: int = -1
+
+    def run(self) -> None:
+        guard.die_with_reaper(self.daemon)
+        guard.name_process("admin")
+        _own_logging()
+        os.write(self.report_to, b"%d" % os.getpid())
+        super().run()
+        os._exit(0)
+
+    def h_LoggerConnected(self, envelope: Any) -> Any:  # noqa: N802 - Thespian's name
+        result = super().h_LoggerConnected(envelope)
+        _own_logging()
+        return result
+
+
+_start_logger = multiprocCommon.startupASLogger
+
+
+def _guarded_logger(*arguments: Any) -> None:
+    """Thespian's logger process, which its administrator cannot do without. Nothing is logged through it."""
+    guard.die_with(current_process()._parent_pid)  # type: ignore[attr-defined]
+    guard.name_process("logger")
+    _start_logger(*arguments)
+
+
+def _own_logging() -> None:
+    """Thespian puts a forwarder in place of the root logger; put back what the daemon configured."""
+    logging.root = logging.Logger.root = _ROOT_LOGGER
+    logging.Logger.manager = _LOGGERS
+
+
+def _work_around() -> None:
+    # Listeners on loopback only: Thespian binds to every address, whatever THESPIAN_BASE_IPADDR says.
+    IPBase.IPActorAddress.bindArgs = property(lambda address: (("127.0.0.1", address.bindname[1]),))
+    sealed = Sealed()
+    TCPTransport.serializer = sealed
+    TCPTransport.ackMsg = streamBuffer.toSendBuffer(streamBuffer.ackPacket, sealed.dumps)
+    TCPTransport.ackDataErrMsg = streamBuffer.toSendBuffer(streamBuffer.ackDataErrPacket, sealed.dumps)
+    multiprocCommon.MultiProcManager = _Manager
+    multiprocCommon.MultiProcAdmin = _Admin
+    multiprocCommon.startupASLogger = _guarded_logger
+
+
+_work_around()
+
+
+class Actor(thespian.Actor):  # type: ignore[misc]
+    """One mailbox in one process. A message of class `WatchTree` goes to the method `on_watch_tree(message, sender)`.
+
+    An error in a handler is reported to the parent in words and ends the process. Thespian would give the message a second try and then
+    go on as if nothing had happened.
+    """
+
+    parent: Address = None
+    name = "?"
+    incarnation = 0
+    exit_code = 0
+    watched: list[int]
+    """File descriptors that wake the mailbox when readable (`on_watch_message`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched = []
+
+    def receiveMessage(self, message: Any, sender: Address) -> Any:  # noqa: N802 - Thespian's name
+        handler: Callable[[Any, Address], None] | None = getattr(self, _handler_of(type(message)), None)
+        if handler is not None and self.exit_code == 0:
+            try:
+                handler(message, sender)
+            except Exception:
+                self.crash(traceback.format_exc())
+        # The watch lasts for one return only, and must be there after every message.
+        return thespian.ThespianWatch(self.watched) if self.watched else None
+
+    def crash(self, trace: str) -> None:
+        """Tell the parent why, and end with EXIT_CRASH once it has read it."""
+        logs.get().error("crashed", trace=trace)
+        self.exit_code = guard.EXIT_CRASH
+        if self.parent is not None:
+            self.send(self.parent, Crashed(self.name, self.incarnation, "\n".join(trace.strip().splitlines()[-TRACE_LINES:])))
+        self.end()
+
+    def end(self) -> None:
+        """Leave once everything sent has arrived. Children are not asked: who ends has stopped them or they die with it."""
+        self.send(self.myAddress, thespian.ActorExitRequest(recursive=False))
+
+    def wake(self, after_s: float, payload: object = None) -> None:
+        """`on_wakeup_message` after so long; `message.payload` tells which."""
+        self.wakeupAfter(timedelta(seconds=max(0.0, after_s)), payload)
+
+    def fork(self, actor: type[Actor]) -> tuple[Address, BaseProcess]:
+        """Start a child in a process of its own. The process handle tells pid, life and exit code; Thespian's notices only hint at it."""
+        address = self.createActor(actor)
+        return address, self._myRef._child_procs[-1].childProc
+
+
+@functools.cache
+def _handler_of(message: Any) -> str:
+    return "on" + re.sub(r"(?=[A-Z])", "_", message.__name__).lower()
+
+
+class NoAnswer(Exception):
+    """The actor asked did not answer in time."""
+
+
+class System:
+    """The actor system of one daemon, on a free loopback port of its own. At most one in a process."""
+
+    def __init__(self, tries: int = 3) -> None:
+        guard.adopt_orphans()
+        reading, _Admin.report_to = os.pipe()
+        _Admin.daemon = os.getpid()
+        for left in reversed(range(tries)):
+            try:
+                self._system = thespian.ActorSystem("multiprocTCPBase", {"Admin Port": _free_port(), "Convention Address.IPv4": ""})
+                break
+            except thespian.ActorSystemException:
+                # Somebody took the port between the look and the use.
+                if not left:
+                    raise
+        _own_logging()
+        self.admin_pid = int(os.read(reading, 32))
+        os.close(reading)
+        os.close(_Admin.report_to)
+
+    def start(self, actor: type[Actor]) -> Address:
+        return self._system.createActor(actor)
+
+    def tell(self, address: Address, message: object) -> None:
+        self._system.tell(address, message)
+
+    def ask(self, address: Address, question: Any, timeout_s: float) -> Any:
+        """The answer with the question's `request`; late answers to earlier questions are dropped. Raises NoAnswer."""
+        deadline = time.monotonic() + timeout_s
+        answer = self._system.ask(address, question, timeout_s)
+        while getattr(answer, "request", None) != question.request:
+            left = deadline - time.monotonic()
+            if answer is None or left <= 0:
+                raise NoAnswer(f"no answer within {timeout_s:g} s")
+            answer = self._system.listen(timedelta(seconds=left))
+        return answer
+
+    def shutdown(self) -> None:
+        """Ends the administrator and what is still under it; gives up after 10 s if something there does not react."""
+        self._system.shutdown()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,92 @@
+"""What every process of the gateway does first, so that it dies when it must and says why. Linux only; no Thespian in here.
+
+Thespian catches every signal in Python, which turns a segmentation fault into an endless loop, and leaves children behind when
+their parent is killed. Here faults end the process with a stack on stderr, and a child follows its parent at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import time
+from pathlib import Path
+
+EXIT_CRASH = 70
+"""EX_SOFTWARE of sysexits.h: an error in our own code, reported before the end."""
+EXIT_ORPHAN = 71
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+def die_with(parent: int) -> None:
+    """Be killed as soon as the process `parent` ends; if it has ended already, end now."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EXIT_ORPHAN)
+
+
+def die_with_reaper(reaper: int, within_s: float = 5.0) -> None:
+    """As `die_with`, for a process that forked itself away from `reaper` and is handed back to it: wait for that first."""
+    deadline = time.monotonic() + within_s
+    while os.getppid() != reaper and time.monotonic() < deadline:
+        time.sleep(0.001)
+    die_with(reaper)
+
+
+def adopt_orphans() -> None:
+    """Let every descendant that loses its parent become this process's child, so that none can get away unseen."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def name_process(name: str) -> None:
+    """Show `sf:NAME` in ps and top; the kernel keeps 15 characters."""
+    _prctl(_PR_SET_NAME, f"sf:{name}".encode()[:15])
+
+
+def default_signals() -> None:
+    """Faults and SIGTERM end the process at once; SIGUSR1 writes the stacks of all threads; the rest of the usual ones are ignored.
+
+    Orders to stop come as messages. Nothing is set to SIG_IGN, because that would be passed on to a JVM started from here.
+    """
+    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, _ignore)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    return None
+
+
+def in_words(exitcode: int) -> str:
+    """How a process ended, from multiprocessing's exit code (negative: the signal)."""
+    if exitcode == 0:
+        return "finished"
+    if exitcode > 0:
+        return f"exit code {exitcode}"
+    try:
+        return f"killed by {signal.Signals(-exitcode).name}"
+    except ValueError:
+        return f"killed by signal {-exitcode}"
+
+
+def alive(pid: int) -> bool:
+    """Whether the process still runs; one that only waits for its parent to take notice does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}

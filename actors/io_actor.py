@@ -1,0 +1,201 @@
+"""A worker: one coroutine on its own asyncio loop, beside the mailbox. The mailbox thread owns the actor, the loop thread owns I/O.
+
+The loop never sends messages: it leaves a notice and rings a bell, a socket pair that Thespian watches, and the mailbox does the rest.
+Nothing is locked because nothing is shared but the queue of notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import traceback
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import uvloop
+
+from actors import guard, logs
+from actors.base import Actor, Address
+from actors.context import Context
+from actors.messages import Command, CommandDone, Ping, Pong, Seen, Start, Started, Stop, TreeIs, WatchTree
+
+CANCEL_AFTER = 0.75
+"""Of the time to stop: then `run` is cancelled, so that its `finally` blocks still have a quarter before SIGKILL."""
+LEFTOVERS_S = 1.0
+"""For tasks that `run` left behind."""
+NAMES_MAX = 500
+FACTS_MAX = 32_768
+"""Bounds of one answer to a heartbeat: counters and gauges each, and characters of facts."""
+
+
+class IoActor(Actor):
+    """Subclasses set `main`: `async def run(context: Context) -> None`, returning when `context.stopping` is set."""
+
+    main: ClassVar[Callable[[Context], Awaitable[None]]]
+    context: Context
+    loop: LoopThread
+
+    def on_start(self, order: Start, sender: Address) -> None:
+        self.parent, self.name, self.incarnation = sender, order.name, order.incarnation
+        guard.name_process(order.name)
+        logs.identify(order.path, order.config.get("gateway_id"))
+        self.loop = LoopThread()
+        self.watched = [self.loop.bell]
+        self.context = Context(
+            id=order.path,
+            config=order.config,
+            on_ready=lambda: self.loop.ring(self._say_started),
+            on_watch=lambda: self.loop.ring(self._say_watch),
+            on_command=self._command,
+        )
+        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._ready = False
+        # Through the class: `main` is the worker module's function, not a method.
+        self.loop.start(lambda: type(self).main(self.context), self._ended)
+
+    def on_stop(self, order: Stop, _sender: Address) -> None:
+        self.loop.call(self.context.stopping.set)
+        self.loop.cancel_after(order.within_s * CANCEL_AFTER)
+
+    def on_ping(self, _question: Ping, _sender: Address) -> None:
+        """The loop itself answers: when it is stuck, there is no answer."""
+        self.loop.call(self._answer)
+
+    def on_tree_is(self, report: TreeIs, sender: Address) -> None:
+        self.send(sender, Seen())
+        self.loop.call(lambda: self.context.take_tree(report.tree))
+
+    def on_command_done(self, answer: CommandDone, _sender: Address) -> None:
+        self.loop.call(lambda: self._resolve(answer))
+
+    def on_watch_message(self, _message: object, _sender: Address) -> None:
+        for notice in self.loop.notices():
+            notice()
+
+    # On the mailbox, as notices from the loop:
+
+    def _say_started(self) -> None:
+        if not self._ready:
+            self._ready = True
+            self.send(self.parent, Started(self.name, self.incarnation))
+
+    def _say_pong(self, shot: dict[str, Any]) -> None:
+        self.send(self.parent, Pong(self.name, self.incarnation, shot))
+
+    def _say_watch(self) -> None:
+        self.send(self.parent, WatchTree(self.myAddress))
+
+    def _ended(self, trace: str | None) -> None:
+        if trace is None:
+            self.end()
+        else:
+            self.crash(trace)
+
+    # On the loop:
+
+    def _answer(self) -> None:
+        shot = snapshot(self.context)
+        self.loop.ring(lambda: self._say_pong(shot))
+
+    async def _command(self, verb: str, target: str) -> dict[str, Any]:
+        request = uuid.uuid4().hex
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = answer
+        self.loop.ring(lambda: self.send(self.parent, Command(request, verb, target, self.myAddress)))
+        try:
+            return await answer
+        finally:
+            del self._waiting[request]
+
+    def _resolve(self, answer: CommandDone) -> None:
+        waiting = self._waiting.get(answer.request)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer.result)
+
+
+class LoopThread:
+    """An asyncio loop on a thread of its own, and the bell by which it wakes the mailbox."""
+
+    def __init__(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._notices: deque[Callable[[], None]] = deque()
+        self._hear, self._pull = socket.socketpair()
+        self._hear.setblocking(False)
+        self._pull.setblocking(False)
+        self._task: asyncio.Task[None] | None = None
+        self.bell = self._hear.fileno()
+
+    def start(self, main: Callable[[], Awaitable[None]], ended: Callable[[str | None], None]) -> None:
+        """Run `main()`; `ended` gets None or the traceback, on the mailbox."""
+        threading.Thread(target=self._live, args=(main, ended), name="loop", daemon=True).start()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """On the loop, soon. After its end: nothing."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return
+
+    def ring(self, notice: Callable[[], None]) -> None:
+        """Have the mailbox call `notice`."""
+        self._notices.append(notice)
+        try:
+            self._pull.send(b"\0")
+        except BlockingIOError:
+            return  # It has been rung often enough to be heard.
+
+    def notices(self) -> list[Callable[[], None]]:
+        try:
+            while self._hear.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        return [self._notices.popleft() for _ in range(len(self._notices))]
+
+    def cancel_after(self, delay_s: float) -> None:
+        self.call(lambda: self._loop.call_later(delay_s, self._cancel))
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel("it did not stop in time")
+
+    def _live(self, main: Callable[[], Awaitable[None]], ended: Callable[[str | None], None]) -> None:
+        asyncio.set_event_loop(self._loop)
+        trace = None
+        try:
+            self._loop.run_until_complete(self._run(main))
+        except BaseException:
+            trace = traceback.format_exc()
+        self.ring(lambda: ended(trace))
+
+    async def _run(self, main: Callable[[], Awaitable[None]]) -> None:
+        async def life() -> None:
+            await main()
+
+        self._task = asyncio.create_task(life(), name="main")
+        try:
+            await self._task
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=LEFTOVERS_S)
+
+
+def snapshot(context: Context) -> dict[str, Any]:
+    """What a worker says of itself, bounded and cut off from what its coroutine goes on changing. Called on its loop."""
+    facts = json.dumps(context.facts, default=str)
+    if len(facts) > FACTS_MAX:
+        facts = json.dumps({"facts": f"left out: {len(facts)} characters, at most {FACTS_MAX} are reported"})
+    return {
+        "status": str(context.status),
+        "reason": context.reason,
+        "counters": dict(list(context.counters.items())[:NAMES_MAX]),
+        "gauges": dict(list(context.gauges.items())[:NAMES_MAX]),
+        "facts": json.loads(facts),
+    }
