@@ -156,7 +156,7 @@ class Actor(thespian.Actor):  # type: ignore[misc]
         self.watched = []
 
     def receiveMessage(self, message: Any, sender: Address) -> Any:  # noqa: N802 - Thespian's name
-        handler: Callable[[Any, Address], None] | None = getattr(self, _handler_of(type(message)), None)
+        handler: Callable[[Any, Address], None] | None = getattr(self, _handler_of(type(message).__name__), None)
         if handler is not None and self.exit_code == 0:
             try:
                 handler(message, sender)
@@ -188,8 +188,8 @@ class Actor(thespian.Actor):  # type: ignore[misc]
 
 
 @functools.cache
-def _handler_of(message: Any) -> str:
-    return "on" + re.sub(r"(?=[A-Z])", "_", message.__name__).lower()
+def _handler_of(message: str) -> str:
+    return "on" + re.sub(r"(?=[A-Z])", "_", message).lower()
 
 
 class NoAnswer(Exception):

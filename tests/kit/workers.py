@@ -1,0 +1,58 @@
+"""Small workers for tests of supervision; what one does is its `config["does"]`. Each writes what happens to it into a journal."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import time
+from pathlib import Path
+
+from actors.context import Context, Status
+from actors.io_actor import IoActor
+
+
+def journal(context: Context, word: str) -> None:
+    """One line: monotonic seconds, component, pid, word; appended in one write so that processes do not mix."""
+    line = f"{time.monotonic():.6f} {context.id} {os.getpid()} {word}\n"
+    file = os.open(Path(context.config["journal"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, line.encode())
+    os.close(file)
+
+
+async def run(context: Context) -> None:
+    does = context.config.get("does", "wait")
+    journal(context, "run")
+    context.count("runs_total")
+    context.facts["does"] = does
+    if does == "segfault":
+        ctypes.string_at(0)
+    if does == "raise":
+        raise RuntimeError("the press is on fire")
+    if does == "exit":
+        os._exit(3)
+    if does == "never_ready":
+        await context.stopping.wait()
+        return
+    context.ready()
+    journal(context, "ready")
+    if does == "finish":
+        return
+    if does == "wedge":
+        time.sleep(600)  # noqa: ASYNC251 - a loop that is stuck is what is wanted
+    if does == "degraded":
+        context.health(Status.DEGRADED, "one bad node")
+    await context.stopping.wait()
+    journal(context, "stopping")
+    if does == "stubborn":
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                journal(context, "cancelled")
+    await asyncio.sleep(context.config.get("stop_takes", 0))
+    journal(context, "stopped")
+
+
+class Press(IoActor):
+    main = staticmethod(run)
