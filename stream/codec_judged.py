@@ -1,0 +1,72 @@
+"""Passing readings on with another quality: their bytes are patched, or given a new end, never encoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from schemas.records import Codes, Quality, Records, Rows
+from stream.codec_avro import Writers, encode
+from stream.codec_template import long, maybe_text
+
+_QUALITY = tuple(bytes((2 * q,)) for q in Quality)
+_ENDS_KEPT = 4096
+_ends: dict[tuple[int, str], bytes] = {}
+
+
+def judged(
+    records: Records, rows: Rows, quality: Codes, reasons: Mapping[int, str], writers: Writers, schema_id: int
+) -> list[bytes]:
+    """The wire bytes of `rows` with `quality` (one for each of `rows`) and `reasons` (by row of `records`).
+
+    A row whose quality stays and that is given no reason keeps its bytes; a new quality alone keeps the reason it had.
+    """
+    wires = records.wire
+    out = list(wires) if _are_all(rows, len(wires)) else [wires[row] for row in rows.tolist()]
+    changed = records.quality[rows] != quality
+    if reasons:
+        changed |= np.isin(rows, np.fromiter(reasons, np.intp, len(reasons)))
+    known = len(records.quality_at) == len(wires)
+    for at in np.flatnonzero(changed).tolist():
+        row, code = int(rows[at]), int(quality[at])
+        start = int(records.quality_at[row]) if known else -1
+        if start < 0:
+            out[at] = _encoded_again(wires[row], code, reasons.get(row), writers, schema_id)
+        else:
+            out[at] = _patched(out[at], start, code, reasons.get(row), records.reason.get(row))
+    return out
+
+
+def _patched(wire: bytes, start: int, quality: int, reason: str | None, old_reason: str | None) -> bytes:
+    if reason is None:
+        return wire[:start] + _QUALITY[quality] + wire[start + 1 :]
+    end = _ends.get((quality, reason))
+    if end is None:
+        if len(_ends) >= _ENDS_KEPT:
+            _ends.clear()
+        end = _ends[quality, reason] = _QUALITY[quality] + maybe_text(reason)
+    behind = start + 2
+    if old_reason is not None:
+        size = len(old_reason.encode())
+        behind += len(long(size)) + size
+    return wire[:start] + end + wire[behind:]
+
+
+def _encoded_again(wire: bytes, quality: int, reason: str | None, writers: Writers, schema_id: int) -> bytes:
+    """For a record under an older schema, or not canonical: decoded and written as ours."""
+    name, fields = writers.decode(wire)
+    fields["quality"] = Quality(quality).name
+    if reason is not None:
+        fields["quality_reason"] = reason
+    if fields["value"] is not None:
+        fields["value"] = (_BRANCH[type(fields["value"])], fields["value"])
+    return encode(name, schema_id, fields)
+
+
+_BRANCH = {float: "double", int: "long", bool: "boolean", str: "string"}
+"""fastavro would write a whole number as the first branch that could hold it, a double."""
+
+
+def _are_all(rows: Rows, n: int) -> bool:
+    return len(rows) == n and bool((rows == np.arange(n)).all())
