@@ -1,0 +1,140 @@
+"""What the demo's line shows, read from the running gateway's own API and, for the first stored reading, from the database."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import psycopg2
+
+from control import view
+from control.problems import Problem
+from streamforge.demo.parts import DemoFailed, Parts
+from streamforge.tables import number
+
+STILL = 3
+"""So many looks in a row without any movement count as drained."""
+LOOK_EVERY_S = 0.5
+
+
+class Meter:
+    """Looks at one running demo. A gateway that is just being restarted shows nothing for a moment."""
+
+    def __init__(self, parts: Parts, begun: float) -> None:
+        self._parts, self._begun = parts, begun
+        self._tree: view.Node | None = None
+        self._connection: Any = None
+        self._restarts: dict[str, float] = {}
+        self._latencies: dict[float, float] = {}
+        self._seen_buckets: dict[tuple[str, int | None], dict[str, float]] = {}
+
+    def tree(self) -> view.Node | None:
+        """The newest report, also of the past when there is none now."""
+        try:
+            with self._parts.gateway() as gateway:
+                self._tree = gateway.get("/api/v1/tree")
+        except Problem:
+            return None
+        for node in view.workers(self._tree):
+            path = node["id"]
+            self._restarts[path] = max(self._restarts.get(path, 0), node.get("restarts_total", 0))
+            self._take_latencies(node)
+        return self._tree
+
+    def _take_latencies(self, node: view.Node) -> None:
+        """Add what the sink's latency histogram gained since the last look; a new process counts from nought."""
+        buckets = {k: v for k, v in node.get("counters", {}).items() if k.startswith("latency_ms_bucket")}
+        key = (node["id"], node.get("pid"))
+        before = self._seen_buckets.get(key, {})
+        for name, count in buckets.items():
+            bound = float(name.split('le="')[1].split('"')[0])
+            self._latencies[bound] = self._latencies.get(bound, 0) + count - before.get(name, 0)
+        self._seen_buckets[key] = buckets
+
+    def page(self) -> str:
+        tree = self.tree() or self._tree
+        api = next((n for n in view.workers(tree) if n["id"].endswith("/api")), None) if tree else None
+        return str(api["facts"].get("address", "")) if api else ""
+
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self._parts.ports.kafka}"
+
+    def first_stored_at(self) -> float | None:
+        """Unix time at which the database held a reading that was read after the demo began, or None yet."""
+        try:
+            if self._connection is None:
+                self._connection = psycopg2.connect(self._parts.historian.dsn)
+                self._connection.autocommit = True
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT extract(epoch FROM max(written)) FROM streamforge_offsets")
+                newest = cursor.fetchone()[0]
+                if newest is None or float(newest) < self._begun:
+                    return None
+                cursor.execute("SELECT 1 FROM readings WHERE device_time >= to_timestamp(%s) AND gateway_time >= to_timestamp(%s) LIMIT 1", (self._begun,) * 2)
+                return time.time() if cursor.fetchone() else None
+        except psycopg2.Error:
+            self._connection = None
+            return None
+
+    def line(self, elapsed: float) -> str:
+        """One line a second for the terminal."""
+        try:
+            with self._parts.gateway() as gateway:
+                health, flow = gateway.get("/health"), gateway.get("/api/v1/flow")
+        except Problem as problem:
+            return f"{elapsed:6.0f} s  {problem.detail}"
+        self.tree()
+        read = sum(a["rate"] for a in flow["adapters"])
+        stored = sum(s["rate"] for s in flow["sinks"])
+        waiting = sum(s["lag"] for s in flow["sinks"])
+        late = [s["latency_p50_ms"] for s in flow["sinks"] if s["latency_p50_ms"] is not None]
+        words = f"{elapsed:6.0f} s  {health['status']:<9}  read {number(read):>6}/s  stored {number(stored):>6}/s  waiting {number(waiting):>5}"
+        words += f"  latency {number(max(late))} ms" if late else ""
+        return words + f"  restarts {self.restarts()}" + (f"  {health['reason']}" if health["reason"] else "")
+
+    def restarts(self) -> int:
+        return int(sum(self._restarts.values()))
+
+    def latency_ms(self) -> dict[str, float | None]:
+        """p50 and p99 from machine to database over the whole run: upper bounds of the histogram's buckets."""
+        total = sum(self._latencies.values())
+        return {name: self._quantile(share, total) for name, share in (("p50", 0.5), ("p99", 0.99))}
+
+    def _quantile(self, share: float, total: float) -> float | None:
+        seen = 0.0
+        for bound in sorted(self._latencies):
+            seen += self._latencies[bound]
+            if total and seen >= share * total:
+                return bound
+        return None
+
+    def random_victim(self, chance: random.Random | Any) -> tuple[str, int] | None:
+        """A random living worker or branch."""
+        tree = self.tree()
+        nodes = [n for n in view.walk(tree) if n.get("pid") and n is not tree] if tree else []
+        node = chance.choice(nodes) if nodes else None
+        return (node["id"], node["pid"]) if node else None
+
+    def wait_until_drained(self, seconds: float) -> None:
+        """Until nothing waits and no counter moves any more. Raises DemoFailed."""
+        deadline, still, before = time.monotonic() + seconds, 0, None
+        while still < STILL:
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"the gateway has not drained within {seconds:.0f} s; see streamforge status --data {self._parts.gateway_data}")
+            time.sleep(LOOK_EVERY_S)
+            self._parts.check()
+            now = self._movement()
+            still = still + 1 if now is not None and now == before else 0
+            before = now
+
+    def _movement(self) -> tuple[float, ...] | None:
+        """What has passed each hop so far; None while something still waits or does not answer."""
+        tree = self.tree()
+        if tree is None:
+            return None
+        flow = view.flow(tree, view.Rates())
+        if any(hop["lag"] for hop in (*flow["stages"], *flow["sinks"])):
+            return None
+        names = ("read_total", "written_total", "stored_total", "readings_total")
+        return tuple(view.total(node.get("counters", {}), name) for node in view.workers(tree) for name in names)

@@ -1,0 +1,141 @@
+"""`streamforge demo`: starts the plant, the database and the gateway, shows a line a second, and at the end compares the stream
+with the database, record by record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from control.problems import Problem
+from streamforge.demo.meter import Meter
+from streamforge.demo.parts import DemoFailed, Parts
+
+API_WITHIN_S = 60.0
+FIRST_READING_WITHIN_S = 90.0
+DRAIN_WITHIN_S = 120.0
+CHAOS_EVERY_S = 5.0
+
+
+def run_demo(data: Path, seconds: float | None, as_json: bool, chaos: bool, page: int, durability: str) -> int:
+    """The exit code: 0 when nothing was missing or doubled."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    begun = float(os.environ.get("STREAMFORGE_STARTED") or time.time())
+    parts = Parts(data, page, durability, chaos)
+    show = Show(as_json)
+    try:
+        parts.start()
+        return Demo(parts, show, begun, chaos).run(seconds)
+    except DemoFailed as failed:
+        print(f"streamforge demo: {failed}", file=sys.stderr)
+        return 1
+    finally:
+        parts.stop()
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+class Show:
+    """Words for people go to the terminal, or to stderr when a program waits for the JSON on stdout."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = sys.stderr if as_json else sys.stdout
+
+    def line(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
+    def result(self, result: dict[str, Any]) -> None:
+        if self.as_json:
+            print(json.dumps(result), flush=True)
+        else:
+            width = max(map(len, result))
+            self.line("\n".join(f"  {key:<{width}}  {value}" for key, value in result.items()))
+
+
+class Demo:
+    """One run, from the first reading to the comparison."""
+
+    def __init__(self, parts: Parts, show: Show, begun: float, chaos: bool) -> None:
+        self._parts, self._show, self._begun, self._chaos = parts, show, begun, chaos
+        self._meter = Meter(parts, begun)
+        self._kills = 0
+
+    def run(self, seconds: float | None) -> int:
+        first = self._wait_for_first_reading()
+        self._show.line(f"first reading stored {first:.1f} s after the command; page: {self._meter.page()}")
+        self._show.line("Ctrl-C ends the demo and compares the stream with the database.")
+        started = time.monotonic()
+        try:
+            self._live(started, seconds)
+        except KeyboardInterrupt:
+            self._show.line("ending: the plant falls silent, everything drains")
+        ran = time.monotonic() - started
+        return self._compare(ran, first)
+
+    def _wait_for_first_reading(self) -> float:
+        """Seconds from the command to the first reading of this run in the database. Raises DemoFailed."""
+        deadline = time.monotonic() + FIRST_READING_WITHIN_S
+        while time.monotonic() < deadline:
+            self._parts.check()
+            at = self._meter.first_stored_at()
+            if at is not None:
+                return at - self._begun
+            time.sleep(0.02)
+        raise DemoFailed(f"no reading was stored within {FIRST_READING_WITHIN_S:.0f} s; the gateway's last words:\n{self._parts.words('gateway')}")
+
+    def _live(self, started: float, seconds: float | None) -> None:
+        next_kill = started + CHAOS_EVERY_S
+        tick = started
+        while seconds is None or time.monotonic() - started < seconds:
+            tick += 1
+            time.sleep(max(0.0, tick - time.monotonic()))
+            self._parts.check()
+            self._show.line(self._meter.line(time.monotonic() - started))
+            if self._chaos and time.monotonic() >= next_kill:
+                next_kill += CHAOS_EVERY_S
+                self._kill_one()
+
+    def _kill_one(self) -> None:
+        victim = self._meter.random_victim(random)
+        if victim is None:
+            return
+        path, pid = victim
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self._kills += 1
+        self._show.line(f"chaos: kill -9 {pid} ({path})")
+
+    def _compare(self, ran: float, first: float) -> int:
+        from streamforge.demo.compare import compare
+
+        self._parts.stop_plant()
+        self._meter.wait_until_drained(DRAIN_WITHIN_S)
+        try:
+            found = compare(self._meter.bootstrap(), self._parts.historian.dsn, int(self._begun * 1000))
+        except Problem as problem:
+            raise DemoFailed(problem.detail) from None
+        latency = self._meter.latency_ms()
+        result = {
+            "seconds": round(ran, 1),
+            **found.counts(),
+            "missing": found.missing,
+            "doubled": found.doubled,
+            "latency_ms": latency,
+            "restarts": self._meter.restarts(),
+            "first_reading_s": round(first, 2),
+        }
+        for sentence in found.sentences[:20]:
+            self._show.line(sentence)
+        self._show.result(result)
+        return 0 if found.missing == 0 and found.doubled == 0 else 1

@@ -1,0 +1,70 @@
+"""What people are told follows from the tree's report alone."""
+
+import pytest
+
+from control import view
+from control.metrics import json_safe, render
+
+
+def worker(path, status="HEALTHY", **more):
+    return {"id": path, "role": "worker", "state": "running", "status": status, "reason": None, **more}
+
+
+def tree(*nodes):
+    return {"id": "streamforge", "role": "supervisor", "state": "running", "status": "HEALTHY", "children": list(nodes)}
+
+
+def test_no_report_yet_is_starting():
+    assert view.health(None)["status"] == "STARTING"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "status"),
+    [
+        ([worker("data_path/adapters/a")], "HEALTHY"),
+        ([worker("data_path/adapters/a", "DEGRADED")], "DEGRADED"),
+        ([worker("data_path/adapters/a", "FAILED")], "DEGRADED"),
+        ([worker("data_path/processing/validator-0", "FAILED")], "UNHEALTHY"),
+        ([worker("stream/broker", "UNHEALTHY")], "UNHEALTHY"),
+        ([worker("stream/broker", "DEGRADED")], "DEGRADED"),
+        ([worker("data_path/adapters/a", "STARTING")], "STARTING"),
+        ([worker("data_path/adapters/a", "STARTING"), worker("data_path/sinks/s", "FAILED")], "DEGRADED"),
+        ([worker("stream/topics", "STARTING", state="finished") | {"state": "finished"}], "HEALTHY"),
+    ],
+)
+def test_overall_status_by_who_failed(nodes, status):
+    assert view.health(tree(*nodes))["status"] == status
+
+
+def test_each_problem_has_a_reason_and_a_next_step():
+    told = view.health(tree(worker("data_path/sinks/historian", "FAILED", reason="password refused")))
+    assert told["reason"] == "data_path/sinks/historian: password refused"
+    assert "streamforge restart historian" in told["next_step"]
+
+
+def test_rates_are_per_second_and_survive_a_restart():
+    rates = view.Rates()
+    for second, count in enumerate([0, 100, 200]):
+        rates.take(float(second), tree(worker("data_path/adapters/a", counters={'readings_total{x="1"}': count})))
+    assert rates.of("data_path/adapters/a", "readings_total") == pytest.approx(100)
+    rates.take(3.0, tree(worker("data_path/adapters/a", counters={'readings_total{x="1"}': 60})))
+    assert 0 < rates.of("data_path/adapters/a", "readings_total") <= 60
+
+
+def test_the_flow_lists_each_kind_in_the_order_of_the_tree():
+    nodes = [worker("data_path/sinks/s", gauges={"lag": 7}), worker("data_path/adapters/a", counters={"rejects_total": 2})]
+    flow = view.flow(tree(*nodes), view.Rates())
+    assert flow["sinks"][0]["lag"] == 7
+    assert flow["adapters"][0]["rejected"] == 2
+
+
+def test_metrics_carry_the_component_and_its_labels():
+    nodes = [worker("data_path/adapters/a", counters={'rejects_total{rule="range"}': 3}, gauges={"lag": 1.5})]
+    text = render(tree(*nodes), "1.2.3").decode()
+    assert 'streamforge_rejects_total{component="data_path/adapters/a",rule="range"} 3.0' in text
+    assert 'streamforge_lag{component="data_path/adapters/a"} 1.5' in text
+    assert 'streamforge_build_info{version="1.2.3"} 1.0' in text
+
+
+def test_what_is_no_json_becomes_null():
+    assert json_safe({"a": [float("nan"), 1.0, {"b": float("inf")}]}) == {"a": [None, 1.0, {"b": None}]}
