@@ -1,0 +1,1 @@
+"""OPC UA client: subscriptions and polled reads of one server (README.md)."""

@@ -1,0 +1,112 @@
+"""The three verbs: connect makes a link, finds the nodes, subscribes and starts the polls; read takes what they brought; close ends
+it all. Each connect builds everything anew; nothing here connects again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
+
+from protocols.contract import Adapter, Batch, Health, NotConnected, Point
+from protocols.opcua.caretaker import Caretaker, failed
+from protocols.opcua.config import OpcUaConfig
+from protocols.opcua.identity import Identity, identity, own_warnings
+from protocols.opcua.inbox import Inbox
+from protocols.opcua.items import items_of
+from protocols.opcua.link import Link, open_link
+from protocols.opcua.messages import status_of
+from protocols.opcua.polls import Poller, groups_of
+from protocols.opcua.quality import words
+from protocols.opcua.resolve import resolve
+from protocols.opcua.subscription import Subscription
+from protocols.opcua.watchdog import Watch
+
+_SHOWN = 10
+"""Most points whose trouble is told one by one."""
+
+
+class OpcUaAdapter(Adapter):
+    version = "1.0.0"
+
+    def __init__(self, config: OpcUaConfig) -> None:
+        self._config = config
+        self._counters: Counter[str] = Counter()
+        self._items = items_of(config.points, self._counters)
+        self._inbox = Inbox(config.buffer)
+        self._watch = Watch(since=0, bound=0)
+        self._identity: Identity | None = None
+        self._link: Link | None = None
+        self._subscription: Subscription | None = None
+        self._poller: Poller | None = None
+        self._caretaker: Caretaker | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def connect(self) -> None:
+        await self.close()
+        self._inbox = Inbox(self._config.buffer)
+        for item in self._items:
+            item.forget()
+        self._identity = await asyncio.to_thread(identity, self._config)
+        self._link = await open_link(self._config, self._identity)
+        try:
+            await self._set_up(self._link)
+        except BaseException as wrong:
+            await self.close()
+            code = status_of(wrong)
+            if code is None:
+                raise
+            raise NotConnected(f"{self._config.endpoint}: the server refuses what is needed: {words(code)}") from wrong
+
+    async def _set_up(self, link: Link) -> None:
+        self._inbox.put(failed(await resolve(link, self._items)))
+        if any(item.config.mode == "subscribe" for item in self._items):
+            self._subscription = Subscription(link, self._config, self._items, self._inbox, self._counters, self._watch)
+            await self._subscription.create()
+            self._start(self._subscription.run(), "subscription")
+        groups = groups_of(self._items, asyncio.get_running_loop().time())
+        if groups:
+            self._poller = Poller(link, groups, self._inbox, self._counters)
+            self._start(self._poller.run(), "polls")
+        self._caretaker = Caretaker(link, self._config, self._items, self._inbox, self._subscription)
+        self._start(self._caretaker.run(), "caretaker")
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"{self._config.id} {name}")
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The first task that fails ends the connection: read() raises what it raised."""
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._inbox.fail(failure)
+
+    async def read(self) -> Batch:
+        if self._link is None:
+            raise NotConnected(f"{self._config.endpoint}: not connected")
+        return await self._inbox.take()
+
+    async def close(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._subscription is not None:
+            self._watch = self._subscription.watch
+        link, self._link = self._link, None
+        self._subscription = self._poller = self._caretaker = None
+        if link is not None:
+            await link.close()
+
+    def points(self) -> list[Point]:
+        return [item.point for item in self._items]
+
+    def health(self) -> Health:
+        parts = (self._subscription, self._poller, self._caretaker)
+        sentences = [part.trouble for part in parts if part is not None and part.trouble]
+        sentences += own_warnings(self._identity) + (self._link.warnings if self._link else [])
+        bad = [f"{i.point.asset}/{i.point.parameter}: {i.problem}" for i in self._items if i.problem]
+        if len(bad) > _SHOWN:
+            bad = [*bad[:_SHOWN], f"and {len(bad) - _SHOWN} more points"]
+        return Health(sentences + bad, {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)})

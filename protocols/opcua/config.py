@@ -1,0 +1,149 @@
+"""The settings of one OPC UA connection and of its points. Addresses are parsed by nodes.py; nothing is resolved here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from protocols.opcua import nodes
+from schemas.gateway import AdapterConfig, Model, PointConfig
+from schemas.units import Duration, MaybeZeroDuration
+
+ElementField = Annotated[str, Field(pattern=r"^\d+(,\d+)*$"), BeforeValidator(str)]
+
+
+class SecurityConfig(Model):
+    policy: Literal["None", "Basic256Sha256"] = "None"
+    """How messages are protected. `None` is neither signed nor secret."""
+    mode: Literal["sign", "sign_and_encrypt"] = "sign_and_encrypt"
+    """With a policy other than None: sign only, or also encrypt."""
+    trust: Literal["list", "first_use"] = "list"
+    """`list`: only servers whose certificate (or its issuer) a person put into `trusted/`. `first_use`: the first certificate
+    seen is put there by itself; who answers first is believed, so only where the network is trusted at that moment."""
+
+
+class OpcUaPoint(PointConfig):
+    node: str | None = None
+    """Node id, with the namespace as URI (`nsu=urn:plant:press;s=Temp`, safe) or as index (`ns=2;s=Temp`, may move when the server restarts)."""
+    path: str | None = None
+    """Instead of `node`: browse names from the root, as `/Objects/nsu=urn:plant:press;Press4/Temp`."""
+    element: ElementField | None = None
+    """For arrays: which element, from 0 (`3`; `1,2` in a matrix)."""
+    mode: Literal["subscribe", "poll"] = "subscribe"
+    """Have the server report changes, or ask it every so often."""
+    every: Duration = 1
+    """With mode poll: how often it is read."""
+    sampling_interval: MaybeZeroDuration | None = None
+    """With mode subscribe: how often the server looks at the value; 0s: as fast as it can; unset: the publishing interval."""
+    queue_size: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """How many values the server keeps for this point between two notifications."""
+    discard_oldest: bool = True
+    """Which value the server drops when that queue is full: the oldest, or the newest."""
+    trigger: Literal["value", "timestamp"] = "value"
+    """Report when the value or its status changed, or also when only its timestamp did (then a silence is a gap)."""
+    deadband: Annotated[float, Field(gt=0)] | None = None
+    """Smallest change that counts, in the unit of the value."""
+    deadband_percent: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Smallest change that counts, in percent of the range the server gives (EURange); mode subscribe only."""
+
+    @field_validator("node")
+    @classmethod
+    def _node(cls, given: str | None) -> str | None:
+        if given is not None:
+            nodes.parse_node(given)
+        return given
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, given: str | None) -> str | None:
+        if given is not None:
+            nodes.parse_path(given)
+        return given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.node is None) == (self.path is None):
+            raise ValueError("has both or neither of node and path; right would be exactly one of them")
+        if self.asset is None:
+            raise ValueError("has no asset; right would be `asset` here or once in the adapter's `defaults`")
+        if self.deadband and self.deadband_percent:
+            raise ValueError("has deadband and deadband_percent; right would be one of them")
+        if self.deadband_percent and self.mode == "poll":
+            raise ValueError("deadband_percent is the server's and needs mode subscribe; right would be `deadband`")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The node as it was written, for people."""
+        return self.node or self.path or ""
+
+
+class OpcUaConfig(AdapterConfig):
+    protocol: Literal["opcua"] = "opcua"
+    endpoint: str
+    """Where the server listens, as `opc.tcp://192.0.2.20:4840/path`."""
+    security: SecurityConfig = SecurityConfig()
+    user: str | None = None
+    """User name at the server; unset: anonymous."""
+    password: str | None = None
+    """Its password, as `${secret:name}`."""
+    application_uri: str | None = None
+    """What this gateway calls itself; part of its certificate. Unset: as in the certificate, at first `urn:<host>:streamforge`."""
+    certs_dir: str | None = None
+    """Directory with own/, trusted/, rejected/ and crl/. Unset: `certs/opcua` in the gateway's data directory."""
+    publishing_interval: Duration = 0.5
+    """How often the server sends what changed."""
+    keep_alive_count: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """After so many publishing intervals without a change the server sends a sign of life."""
+    watchdog: Duration | None = None
+    """How long neither a change nor a sign of life may arrive. Unset: two keep-alive times, at least 3 s."""
+    session_timeout: Duration = 60
+    """How long the server keeps a session it hears nothing from."""
+    request_timeout: Duration = 5
+    """How long one request may take."""
+    retry_nodes: Duration = 60
+    """How often nodes that the server does not know are tried again."""
+    buffer: Annotated[int, Field(ge=1000, le=1_000_000)] = 20_000
+    """Most readings held here while the stream is slow; then the server is not asked for more, and its queues fill."""
+    points: Annotated[list[OpcUaPoint], Field(min_length=1)]
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint(cls, given: str) -> str:
+        try:
+            url = urlsplit(given)
+            good = url.scheme == "opc.tcp" and url.hostname and url.port
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(f"{given!r} is not an OPC UA address; right would be opc.tcp://host:4840")
+        if "@" in url.netloc:
+            raise ValueError("holds a user name; right would be `user` and `password`")
+        return given
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.password is not None and self.user is None:
+            raise ValueError("password: is given without a user; right would be both or neither")
+        if self.watchdog is not None and self.watchdog <= self.keep_alive_time:
+            raise ValueError(
+                f"watchdog: {self.watchdog:g}s is not longer than publishing_interval x keep_alive_count = "
+                f"{self.keep_alive_time:g}s; right would be at least {2 * self.keep_alive_time:g}s"
+            )
+        self._check_names()
+        return self
+
+    def _check_names(self) -> None:
+        seen = set()
+        for n, point in enumerate(self.points):
+            name = (point.asset, point.parameter)
+            if name in seen:
+                raise ValueError(f"points.{n}: {point.asset}/{point.parameter} is there twice; right would be once")
+            seen.add(name)
+
+    @property
+    def keep_alive_time(self) -> float:
+        """Seconds between two signs of life, as asked for."""
+        return self.publishing_interval * self.keep_alive_count

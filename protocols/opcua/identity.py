@@ -1,0 +1,86 @@
+"""Our own certificate and the judgement of the server's, with the files around them: a thin edge over certificates.py and trust.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from asyncua.crypto.uacrypto import x509_from_der
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from protocols.contract import NotConnected
+from protocols.opcua import certificates
+from protocols.opcua.config import OpcUaConfig
+from protocols.opcua.trust import Verdict, fingerprint, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    folder: Path
+    own: certificates.Own
+
+
+def identity(config: OpcUaConfig) -> Identity | None:
+    """Our certificate, made at first use; None where the policy needs none. Blocks. Raises BadConfig."""
+    if config.security.policy == "None":
+        return None
+    folder = certificates.directory(config.certs_dir)
+    return Identity(folder, certificates.own(folder, config.application_uri, datetime.now(UTC)))
+
+
+def check_server(config: OpcUaConfig, mine: Identity, der: bytes | None, server_uri: str | None) -> tuple[bytes, list[str]]:
+    """The server's own certificate (the first of a chain) and what is odd about it. Blocks. Raises NotConnected if it is not trusted."""
+    certificate = _parsed(config, der)
+    now, host = datetime.now(UTC), urlsplit(config.endpoint).hostname or ""
+    trusted = certificates.trust_list(mine.folder)
+    verdict = judge(certificate, trusted, now, host, server_uri)
+    if verdict.unknown and config.security.trust == "first_use" and _is_first(config, mine, certificate):
+        trusted = certificates.trust_list(mine.folder)
+        verdict = judge(certificate, trusted, now, host, server_uri)
+    if verdict.refusals:
+        raise NotConnected(_refusal(config, mine, certificate, verdict))
+    expiry = certificates.expiry_warning("the server's certificate", certificate, now)
+    warnings = [f"the server's certificate: {w}" for w in verdict.warnings] + trusted.unreadable + ([expiry] if expiry else [])
+    return certificate.public_bytes(Encoding.DER), warnings
+
+
+def _parsed(config: OpcUaConfig, der: bytes | None) -> x509.Certificate:
+    try:
+        certificate = x509_from_der(der)  # type: ignore[no-untyped-call]
+    except ValueError as wrong:
+        raise NotConnected(f"{config.endpoint}: the server's certificate is unreadable: {wrong}") from None
+    if not isinstance(certificate, x509.Certificate):
+        raise NotConnected(f"{config.endpoint}: the server shows no certificate")
+    return certificate
+
+
+def _is_first(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate) -> bool:
+    """Trust on first use: true, and the certificate is in the list, if this adapter has never believed another one."""
+    memory = mine.folder / "trusted" / f"first_use_{config.id}"
+    if memory.exists():
+        return False
+    certificates.keep(mine.folder, "trusted", certificate)
+    memory.write_text(fingerprint(certificate) + "\n")
+    return True
+
+
+def _refusal(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate, verdict: Verdict) -> str:
+    text = f"{config.endpoint}: the server's certificate is refused: {'; '.join(verdict.refusals)}."
+    if not verdict.unknown:
+        return text
+    file = certificates.keep(mine.folder, "rejected", certificate)
+    return (
+        f"{text} Subject {certificate.subject.rfc4514_string()}, SHA-256 {fingerprint(certificate)}. If that is the server's "
+        f"(compare the SHA-256 there), move {file} to {mine.folder / 'trusted'}; the next attempt then goes through."
+    )
+
+
+def own_warnings(mine: Identity | None) -> list[str]:
+    """What people should know about our own certificate."""
+    if mine is None:
+        return []
+    expiry = certificates.expiry_warning(f"the gateway's certificate {mine.own.certificate_file}", mine.own.certificate, datetime.now(UTC))
+    return [expiry] if expiry else []

@@ -1,0 +1,99 @@
+"""One point on its way: where its node is now, what it said last, and whether what arrives now is news. Pure, with state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocols.contract import Point, Reading
+from protocols.opcua import quality, values
+from protocols.opcua.binary import DataValue
+from protocols.opcua.config import OpcUaPoint
+from schemas.records import Classification, Quality, Value
+
+_ON_CHANGE = {Classification.EVENT, Classification.ALARM}
+
+
+@dataclass(slots=True)
+class Item:
+    handle: int
+    """Names it in notifications; its place in the configuration."""
+    config: OpcUaPoint
+    point: Point
+    counters: Counter[str]
+    node_id: Any = None
+    """A `ua.NodeId`; None until the address is resolved, and again when the node is gone."""
+    monitored_id: int | None = None
+    """The server's name for the monitored item."""
+    problem: str | None = None
+    """Why it brings nothing, for people."""
+    deadband_here: bool = False
+    """The server cannot apply the deadband, or it is a poll."""
+    _last: Reading | None = field(default=None)
+
+    def forget(self) -> None:
+        """Start anew, after the connection was lost: node ids are good for one session only."""
+        self.node_id = self.monitored_id = self.problem = self._last = None
+        self.deadband_here = self.config.mode == "poll"
+
+    def take(self, value: DataValue) -> Reading | None:
+        """The reading this value makes, if it is news."""
+        if value.status:
+            self._notice(value.status)
+        made = values.reading(self.point, value, self.config.element)
+        if made is None:
+            self.counters["null_values"] += 1
+            return None
+        if self._is_old_news(made):
+            self.counters["same_again"] += 1
+            return None
+        if made.status is not Quality.BAD:
+            self.problem = None
+        elif made.value is None:
+            self.problem = made.reason
+        self._last = made
+        return made
+
+    def fail(self, reason: str) -> Reading | None:
+        """The node cannot be had: one BAD reading, then silence."""
+        made = Reading(self.point, None, status=Quality.BAD, reason=reason)
+        self.node_id, self.monitored_id, self.problem = None, None, reason
+        if self._is_old_news(made):
+            return None
+        self._last = made
+        return made
+
+    def _notice(self, status: int) -> None:
+        if quality.overflowed(status):
+            self.counters["overflows"] += 1
+        if quality.severity(status) is Quality.BAD:
+            self.counters["bad_values"] += 1
+
+    def _is_old_news(self, new: Reading) -> bool:
+        """A BAD that lasts, the same sample read again, an event without a change, a change within the deadband."""
+        last = self._last
+        if last is None or last.status is not new.status or last.reason != new.reason:
+            return False
+        if new.status is Quality.BAD:
+            return True
+        same = last.value == new.value and type(last.value) is type(new.value)
+        if self.point.classification in _ON_CHANGE:
+            return same
+        if self.config.mode == "poll" and same and last.device_time == new.device_time:
+            return True
+        return self.deadband_here and _within(self.config.deadband, last.value, new.value)
+
+
+def _within(deadband: float | None, old: Value, new: Value) -> bool:
+    if deadband is None or isinstance(old, str | bool | None) or isinstance(new, str | bool | None):
+        return False
+    return abs(new - old) <= deadband
+
+
+def items_of(points: list[OpcUaPoint], counters: Counter[str]) -> list[Item]:
+    """One for each point, in their order."""
+    return [
+        Item(n, p, Point(p.asset or "", p.parameter, p.unit, p.classification), counters, deadband_here=p.mode == "poll")
+        for n, p in enumerate(points)
+    ]

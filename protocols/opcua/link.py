@@ -1,0 +1,227 @@
+"""One secure channel with one session: made, used and thrown away. asyncua does the protocol; its reconnecting, its publish loop,
+its watchdogs and its supervisor stay off, because a client object that lost its connection may hang (opcua-asyncio#1660), and the
+owner of retries is the caller. What to ask the server is subscription.py's and polls.py's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from asyncua.client.client import Client
+from asyncua.client.ua_session import UaSession
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.crypto.uacrypto import CertProperties
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from protocols.contract import BadConfig, NotConnected
+from protocols.opcua import messages, quality
+from protocols.opcua.config import OpcUaConfig
+from protocols.opcua.identity import Identity, check_server
+from protocols.opcua.types import ua
+
+_MODES = {"sign": ua.MessageSecurityMode.Sign, "sign_and_encrypt": ua.MessageSecurityMode.SignAndEncrypt}
+_CLOSE_S = 2.0
+_LARGEST_ANSWER = 64 * 2**20
+
+
+class NoAnswer(NotConnected):
+    """One request was not answered in time; the connection may still stand."""
+
+
+class _Session(UaSession):
+    """asyncua's session, sending what we give it and handing back the bytes."""
+
+    def ensure_publish_loop(self) -> None:
+        """Left out: subscription.py sends its own Publish requests, several at a time and each with a deadline."""
+
+    async def raw(self, request: Any, patience: float) -> bytes:
+        """`patience` in seconds is also told to the server; 0: for ever."""
+        return bytes(await self._send_request(request, patience))
+
+
+@dataclass(slots=True)
+class Limits:
+    """How many operations the server takes in one request."""
+
+    read: int = 1000
+    items: int = 1000
+    paths: int = 1000
+
+
+@dataclass(slots=True)
+class Link:
+    config: OpcUaConfig
+    client: Client
+    session: _Session
+    namespaces: list[str] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
+    warnings: list[str] = field(default_factory=list)
+    """What is not as it should be though the connection stands."""
+
+    async def call(self, request: Any) -> bytes:
+        """One request, one answer. Raises NoAnswer, NotConnected, or UaStatusCodeError for what the server refused."""
+        name = type(request).__name__.removesuffix("Request")
+        answer: bytes = await self._translated(self.session.raw(request, self.config.request_timeout), name)
+        return answer
+
+    async def ask(self, call: Any, name: str) -> Any:
+        """One of asyncua's own service calls, with the same deadline and exceptions as `call`."""
+        return await self._translated(call, name)
+
+    async def publish(self, request: Any) -> bytes:
+        """A Publish request is answered when there is something to say, so its deadline is its sender's."""
+        answer: bytes = await self._translated(self.session.raw(request, 0), "Publish", None)
+        return answer
+
+    async def _translated(self, call: Any, name: str, deadline: float | None = -1) -> Any:
+        try:
+            async with asyncio.timeout(self.config.request_timeout if deadline == -1 else deadline):
+                return await call
+        except TimeoutError:
+            wait = self.config.request_timeout
+            raise NoAnswer(f"{self.config.endpoint}: no answer to {name} within {wait:g} s") from None
+        except OSError as wrong:
+            raise NotConnected(f"{self.config.endpoint}: the connection is gone ({wrong or type(wrong).__name__})") from None
+        except ua.UaStatusCodeError as wrong:
+            if wrong.code in messages.SESSION_GONE:
+                raise NotConnected(f"{self.config.endpoint}: {name}: {quality.words(wrong.code)}") from None
+            raise
+
+    @property
+    def renew_after(self) -> float:
+        """Seconds until the channel's keys must be renewed: three quarters of their life."""
+        return float(self.client.secure_channel_timeout) * 0.75 / 1000
+
+    async def renew(self) -> None:
+        await self._translated(self.client.open_secure_channel(renew=True), "OpenSecureChannel")
+        self.client.uaclient.revolve_security_token()
+
+    async def close(self) -> None:
+        """End the session if the server still listens; never longer than a moment, never an exception for a peer that is gone."""
+        protocol: Any = self.client.uaclient.protocol
+        transport = protocol and protocol.transport
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSE_S):
+                await self.session.close_session(True)
+                await self.client.close_secure_channel()
+        self.client.uaclient.disconnect_socket()
+        if transport is not None and (not transport.is_closing() or transport.get_write_buffer_size()):
+            transport.abort()
+
+
+async def open_link(config: OpcUaConfig, identity: Identity | None) -> Link:
+    """`identity` is needed unless the policy is None. Raises NotConnected with the stage that failed and what to do; BadConfig."""
+    messages.quiet_asyncua()
+    messages.LAST_WORDS.take()
+    step = _Step(config, identity)
+    try:
+        async with asyncio.timeout(config.connect_timeout):
+            certificate, warnings = None, list[str]()
+            if identity is not None:
+                certificate, warnings = await _server_certificate(step, identity)
+            client = await _client(config, identity, certificate)
+            session = _Session(client.uaclient)
+            client.uaclient.session, client.uaclient.pre_request_hook = session, None
+            link = Link(config, client, session, warnings=warnings)
+            try:
+                await _log_in(step, link)
+                await _look_around(step, link)
+            except BaseException:
+                await link.close()
+                raise
+    except (NotConnected, BadConfig):
+        raise
+    except Exception as wrong:  # asyncua raises anything from AssertionError to NotEnoughData when a server refuses or lies
+        raise NotConnected(step.failure(wrong)) from wrong
+    return link
+
+
+class _Step:
+    """What is being done, for the message when it fails."""
+
+    def __init__(self, config: OpcUaConfig, identity: Identity | None) -> None:
+        self.config, self.identity, self.name = config, identity, "connecting"
+
+    async def run(self, name: str, call: Any) -> Any:
+        self.name = name
+        return await call
+
+    def failure(self, wrong: Exception) -> str:
+        certificate = str(self.identity.own.certificate_file) if self.identity else ""
+        return messages.failure(wrong, self.name, self.config, certificate, messages.LAST_WORDS.take())
+
+
+async def _server_certificate(step: _Step, identity: Identity) -> tuple[bytes, list[str]]:
+    """The certificate of the endpoint with our policy and mode, judged, and what is odd about it."""
+    config = step.config
+    client = Client(config.endpoint, timeout=config.request_timeout)
+    client.uaclient.pre_request_hook = None
+    offered = await step.run("asking for its endpoints", client.connect_and_get_server_endpoints())
+    mode = _MODES[config.security.mode]
+    for one in offered:
+        if one.SecurityMode == mode and one.SecurityPolicyUri == SecurityPolicyBasic256Sha256.URI:
+            return await asyncio.to_thread(check_server, config, identity, one.ServerCertificate, one.Server.ApplicationUri)
+    raise NotConnected(
+        f"{config.endpoint}: the server does not offer security {messages.security(config)}; it offers {_offers(offered)}"
+    )
+
+
+def _offers(endpoints: list[Any]) -> str:
+    words = sorted({f"{e.SecurityPolicyUri.rpartition('#')[2]} {e.SecurityMode.name.rstrip('_')}" for e in endpoints})
+    return ", ".join(words) or "nothing"
+
+
+async def _client(config: OpcUaConfig, identity: Identity | None, server_certificate: bytes | None) -> Client:
+    client = Client(config.endpoint, timeout=config.request_timeout)
+    client.name = client.description = f"StreamForge {config.id}"
+    client.product_uri = "urn:streamforge:gateway"
+    client.session_timeout = int(config.session_timeout * 1000)
+    client.max_messagesize = _LARGEST_ANSWER
+    client.application_uri = config.application_uri or f"urn:{socket.gethostname()}:streamforge"
+    if config.user is not None:
+        client.set_user(config.user)
+        client.set_password(config.password or "")
+    if identity is not None and server_certificate is not None:
+        client.application_uri = identity.own.uri
+        own = identity.own.certificate.public_bytes(Encoding.DER)
+        await client.set_security(
+            SecurityPolicyBasic256Sha256,
+            CertProperties(own, "der"),
+            CertProperties(await asyncio.to_thread(identity.own.key_file.read_bytes), "pem"),
+            server_certificate=CertProperties(server_certificate, "der"),
+            mode=_MODES[config.security.mode],
+        )
+    return client
+
+
+async def _log_in(step: _Step, link: Link) -> None:
+    client, config = link.client, link.config
+    await step.run("connecting", client.connect_socket())
+    await step.run("saying hello", client.send_hello())
+    await step.run("opening the secure channel", client.open_secure_channel())
+    await step.run("creating a session", client.create_session())
+    if config.user is not None and config.security.policy == "None":
+        policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
+        if policy.endswith("#None"):
+            link.warnings.append("the password travels in clear text; right would be security policy Basic256Sha256")
+    await step.run("logging in", client.activate_session(username=config.user, password=config.password or ""))
+
+
+async def _look_around(step: _Step, link: Link) -> None:
+    """The namespaces, which may have moved since last time, and what the server takes in one request."""
+    ids = ua.ObjectIds
+    wanted = [
+        ids.Server_NamespaceArray,
+        ids.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+        ids.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        ids.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
+    ]
+    nodes = [ua.NodeId(i) for i in wanted]
+    found = await step.run("reading its namespaces", link.session.read_attributes(nodes, ua.AttributeIds.Value))
+    namespaces, *limits = [f.Value.Value if f.Value is not None else None for f in found]
+    link.namespaces = list(namespaces or [])
+    link.limits = Limits(*(min(limit, 1000) if isinstance(limit, int) and limit > 0 else 1000 for limit in limits))

@@ -1,0 +1,61 @@
+"""Where the points' nodes are on this server, in this session: namespace URIs to indexes, browse paths to node ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from protocols.opcua import nodes, quality
+from protocols.opcua.items import Item
+from protocols.opcua.link import Link
+from protocols.opcua.types import ua
+
+_T = TypeVar("_T")
+_BEYOND = 0xFFFFFFFF
+"""RemainingPathIndex of a target that was reached to the end."""
+
+
+async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str]]:
+    """Set each item's node id; returned are those that have none, and why. Raises NotConnected."""
+    failed: list[tuple[Item, str]] = []
+    paths: list[tuple[Item, Any]] = []
+    for item in items:
+        try:
+            if item.config.node is not None:
+                item.node_id = nodes.node_id(nodes.parse_node(item.config.node), link.namespaces)
+            else:
+                paths.append((item, nodes.browse_path(nodes.parse_path(item.config.address), link.namespaces)))
+        except nodes.UnknownNamespace as unknown:
+            failed.append((item, f"{item.config.address}: {unknown}"))
+    for some in chunks(paths, link.limits.paths):
+        found = await link.ask(link.session.translate_browsepaths_to_nodeids([p for _, p in some]), "TranslateBrowsePaths")
+        for (item, _), result in zip(some, found, strict=True):
+            if reason := _target(item, result):
+                failed.append((item, f"{item.config.address}: {reason}"))
+    return failed
+
+
+def _target(item: Item, result: Any) -> str | None:
+    """Set the item's node id from one BrowsePathResult, or say why not."""
+    if result.StatusCode.is_bad():
+        return quality.words(result.StatusCode.value)
+    ends = {t.TargetId.to_string(): t.TargetId for t in result.Targets or [] if t.RemainingPathIndex == _BEYOND}
+    if len(ends) != 1:
+        return f"the path leads to {len(ends)} nodes ({', '.join(ends) or 'none'}); right would be `node` with one of them"
+    (target,) = ends.values()
+    item.node_id = ua.NodeId(target.Identifier, target.NamespaceIndex, target.NodeIdType)
+    return None
+
+
+async def read_namespaces(link: Link) -> None:
+    """Namespaces may be added while the server runs."""
+    found = await link.ask(
+        link.session.read_attributes([ua.NodeId(ua.ObjectIds.Server_NamespaceArray)], ua.AttributeIds.Value), "Read"
+    )
+    if found[0].Value is not None and found[0].Value.Value:
+        link.namespaces = list(found[0].Value.Value)
+
+
+def chunks(whole: list[_T], size: int) -> Iterator[list[_T]]:
+    for start in range(0, len(whole), size):
+        yield whole[start : start + size]

@@ -1,0 +1,304 @@
+"""One subscription: its Publish requests, lost messages asked for again, and what the watchdog orders.
+
+Several Publish requests are under way at once, so that one lost answer neither stops the flow nor passes unnoticed: the next
+answer's sequence number shows the gap, and Republish closes it. Messages are acknowledged once their readings are in the inbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from protocols.contract import NotConnected, Reading, Reject
+from protocols.opcua import binary, monitored, quality, watchdog
+from protocols.opcua.config import OpcUaConfig
+from protocols.opcua.inbox import Inbox
+from protocols.opcua.items import Item
+from protocols.opcua.link import Link
+from protocols.opcua.types import ua
+from protocols.opcua.watchdog import Action, Watch
+from schemas.records import Quality
+
+_WINDOW = 3
+"""Publish requests under way."""
+_PER_PUBLISH = 2000
+"""Most values in one notification."""
+_MOST_MISSING = 50
+"""Longest gap of sequence numbers that is asked for message by message."""
+_SHORTEST_BOUND_S = 3.0
+_LIFETIME_S = 120.0
+"""How long the server keeps the subscription without a Publish request: longer than any normal pause of ours."""
+_AFTER_ERROR_S = 1.0
+_SUBSCRIPTION_GONE = frozenset({0x80790000, 0x80280000})
+"""BadNoSubscription, BadSubscriptionIdInvalid."""
+_TOO_MANY_PUBLISH_REQUESTS = 0x80780000
+
+
+class SilentServer(Exception):
+    """Not even a new session brought a sign of life: the process ends and the supervisor starts another."""
+
+
+@dataclass(slots=True)
+class Subscription:
+    link: Link
+    config: OpcUaConfig
+    items: list[Item]
+    """All points of the adapter, by handle."""
+    inbox: Inbox
+    counters: Counter[str]
+    watch: Watch
+    """From the connection before, so that silence over several sessions is seen."""
+    id: int = 0
+    vanished: list[Item] = field(default_factory=list)
+    """Nodes the server said are gone; caretaker.py tries them again."""
+    trouble: str | None = None
+    """What the watchdog did since the last sign of life, for people."""
+    _expected: int = 1
+    """Sequence number of the next message."""
+    _window: int = _WINDOW
+    _hold_until: float = 0
+    _gone: str | None = None
+    _made_at: float = -math.inf
+    _pending: set[asyncio.Task[bytes]] = field(default_factory=set)
+    _given_up: set[asyncio.Task[bytes]] = field(default_factory=set)
+    """Sent so long ago that others were sent instead; an answer is still welcome."""
+    _acknowledge: list[int] = field(default_factory=list)
+
+    async def create(self) -> None:
+        """Make it on the server, with every item that has a node. Raises NotConnected, UaStatusCodeError."""
+        bound = await self._create()
+        self.watch = watchdog.connected(self.watch, _now(), bound)
+        await self._monitor_all()
+
+    async def _create(self) -> float:
+        """Returned is how long its silence may last, by the intervals the server grants."""
+        interval = self.config.publishing_interval
+        lifetime = max(3 * self.config.keep_alive_count, math.ceil(_LIFETIME_S / interval))
+        parameters = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=interval * 1000,
+            RequestedLifetimeCount=min(lifetime, 2**31),
+            RequestedMaxKeepAliveCount=self.config.keep_alive_count,
+            MaxNotificationsPerPublish=_PER_PUBLISH,
+            PublishingEnabled=True,
+        )
+        made = await self.link.ask(self.link.session.create_subscription(parameters, _ignore), "CreateSubscription")
+        self.id, self._expected, self._gone, self._made_at = made.SubscriptionId, 1, None, _now()
+        self._acknowledge.clear()
+        keep_alive = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
+        return float(max(self.config.watchdog or max(2 * keep_alive, _SHORTEST_BOUND_S), 1.5 * keep_alive))
+
+    async def _monitor_all(self) -> None:
+        known = [i for i in self.items if i.config.mode == "subscribe" and i.node_id is not None]
+        await self.add(known)
+
+    async def add(self, items: list[Item]) -> None:
+        """Watch these as well. Raises NotConnected, UaStatusCodeError."""
+        self.inbox.put(await monitored.monitor(self.link, self.id, items))
+
+    async def run(self) -> None:
+        """Receive until the connection is over. Raises NotConnected, SilentServer."""
+        try:
+            while True:
+                if not self.inbox.has_room:
+                    await self._pause()
+                self._fill()
+                await self._received(await self._wait())
+                await self._obey()
+        finally:
+            await _end(self._pending | self._given_up)
+
+    async def _pause(self) -> None:
+        """The stream is slow: take nothing more. The server's queues hold what they can and mark what they could not."""
+        self.counters["pauses"] += 1
+        await self.inbox.room()
+        self.watch = watchdog.pause(self.watch, _now())
+
+    def _fill(self) -> None:
+        if _now() < self._hold_until:
+            return
+        while len(self._pending) < self._window:
+            request = ua.PublishRequest()
+            request.Parameters.SubscriptionAcknowledgements = [
+                ua.SubscriptionAcknowledgement(self.id, number) for number in self._acknowledge
+            ]
+            self._acknowledge = []
+            self._pending.add(asyncio.create_task(self.link.publish(request)))
+
+    async def _wait(self) -> set[asyncio.Task[bytes]]:
+        """Publish requests that were answered, until the watchdog has something to say."""
+        until = watchdog.due(self.watch)
+        if _now() < self._hold_until:
+            until = min(until, self._hold_until)
+        patience = max(0.0, until - _now())
+        under_way = self._pending | self._given_up
+        if not under_way:
+            await asyncio.sleep(patience)
+            return set()
+        done, _ = await asyncio.wait(under_way, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        self._pending -= done
+        self._given_up -= done
+        return done
+
+    async def _received(self, done: set[asyncio.Task[bytes]]) -> None:
+        for task in done:
+            task.exception()  # looked at, so that the second of several failures is not logged as forgotten
+        published = [p for p in (self._answer(task) for task in done) if p is not None]
+        # Answers of one moment come as a set; the messages in them have an order.
+        published.sort(key=lambda p: (p.notification.sequence, p.notification.keep_alive))
+        for one in published:
+            await self._take(one)
+
+    def _answer(self, task: asyncio.Task[bytes]) -> binary.Published | None:
+        """What a Publish request brought; None for one that brought nothing. Raises NotConnected."""
+        try:
+            published: binary.Published | None = self._decoded(binary.publish_response, task.result())
+            return published
+        except (ua.UaStatusCodeError, binary.Refused) as refused:
+            self.counters["publish_errors"] += 1
+            if refused.code == _TOO_MANY_PUBLISH_REQUESTS:
+                self._window = max(1, len(self._pending))
+            elif refused.code in _SUBSCRIPTION_GONE:
+                self._gone = quality.words(refused.code)
+            self._hold_until = _now() + _AFTER_ERROR_S
+            return None
+
+    def _decoded(self, decode: Any, answer: bytes) -> Any:
+        """None, and a reject with all bytes, for an answer that cannot be decoded."""
+        try:
+            return decode(answer)
+        except binary.Malformed as wrong:
+            self.counters["malformed"] += 1
+            self.inbox.reject(Reject("opcua_malformed", str(wrong), answer))
+            return None
+
+    async def _take(self, published: binary.Published) -> None:
+        if published.subscription != self.id:
+            return  # a subscription that was given up
+        self.watch, self.trouble = watchdog.life(self.watch, _now()), None
+        message = published.notification
+        ahead = _distance(self._expected, message.sequence)
+        if ahead < 0:
+            self.counters["repeated_messages"] += 1
+            return
+        if ahead > 0:
+            await self._fetch_missing(ahead)
+        if message.keep_alive:
+            self.counters["keep_alives"] += 1
+        else:
+            self._deliver(message)
+
+    def _deliver(self, message: binary.Notification) -> None:
+        self._expected = _next(message.sequence)
+        self._acknowledge.append(message.sequence)
+        readings: list[Reading] = []
+        for handle, value in message.changes:
+            if handle >= len(self.items):
+                continue
+            item = self.items[handle]
+            made = item.take(value)
+            if made is not None:
+                readings.append(made)
+            if value.status in quality.NODE_GONE:
+                self.vanished.append(item)
+        self.counters["values"] += len(message.changes)
+        self.inbox.put(readings)
+        if message.status_change is not None and quality.severity(message.status_change) is not Quality.GOOD:
+            self._gone = quality.words(message.status_change)
+
+    async def _fetch_missing(self, missing: int) -> None:
+        """Ask for messages that were sent but never arrived. Raises NotConnected."""
+        if missing > _MOST_MISSING:
+            self._lose(missing - _MOST_MISSING)
+        for _ in range(min(missing, _MOST_MISSING)):
+            if not await self._republish():
+                self._lose(1)
+
+    def _lose(self, messages: int) -> None:
+        self.counters["messages_lost"] += messages
+        for _ in range(messages):
+            self._expected = _next(self._expected)
+
+    async def _republish(self) -> bool:
+        """Ask for the next message again; False if the server no longer has it. Raises NotConnected."""
+        request = ua.RepublishRequest()
+        request.Parameters.SubscriptionId, request.Parameters.RetransmitSequenceNumber = self.id, self._expected
+        try:
+            message = self._decoded(binary.republish_response, await self.link.call(request))
+        except (ua.UaStatusCodeError, binary.Refused):
+            return False
+        if message is None or message.sequence != self._expected:
+            return False
+        self.counters["republished"] += 1
+        self._deliver(message)
+        return True
+
+    async def _obey(self) -> None:
+        if self._gone is not None:
+            if _now() - self._made_at < _AFTER_ERROR_S:
+                raise NotConnected(f"{self.config.endpoint}: the server drops each subscription at once: {self._gone}")
+            await self._recreate(f"the server ended the subscription: {self._gone}")
+        self.watch, action = watchdog.decide(self.watch, _now())
+        if action is Action.WAIT:
+            return
+        silence = f"neither values nor keep-alives for {self.watch.bound:.3g} s"
+        self.counters["silences"] += 1
+        if action is Action.REPUBLISH:
+            self._send_again()
+            self.trouble = f"{silence}; asked again"
+            await self._republish()
+        elif action is Action.RECREATE:
+            await self._recreate(f"{silence}, twice; made a new subscription")
+        elif action is Action.RECONNECT:
+            raise NotConnected(f"{self.config.endpoint}: {silence}, three times, though the session stands; connecting anew")
+        else:
+            raise SilentServer(f"{self.config.endpoint}: {silence}, in a new session too")
+
+    def _send_again(self) -> None:
+        for task in self._given_up:
+            task.cancel()
+        self._given_up, self._pending = self._pending, set()
+
+    async def _recreate(self, why: str) -> None:
+        """Raises NotConnected."""
+        self.counters["subscriptions_recreated"] += 1
+        self.trouble = why
+        with suppress(ua.UaStatusCodeError):
+            await self.link.ask(self.link.session.delete_subscriptions([self.id]), "DeleteSubscriptions")
+        try:
+            bound = await self._create()
+            self.watch = replace(self.watch, since=_now(), bound=bound)
+            self._send_again()
+            await self._monitor_all()
+        except ua.UaStatusCodeError as refused:
+            words = quality.words(refused.code)
+            raise NotConnected(f"{self.config.endpoint}: the server refuses a new subscription: {words}") from None
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+def _next(sequence: int) -> int:
+    """After the largest comes 1 (OPC 10000-4 section 7.8)."""
+    return 1 if sequence == 0xFFFFFFFF else sequence + 1
+
+
+def _distance(expected: int, sequence: int) -> int:
+    """How far ahead of the expected a sequence number is, negative behind, over the wrap."""
+    ahead = (sequence - expected) % 0xFFFFFFFF
+    return ahead if ahead < 2**31 else ahead - 0xFFFFFFFF
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _ignore(_: Any) -> None:
+    """What asyncua wants as callback of its own publish loop, which is off."""
