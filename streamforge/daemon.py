@@ -33,8 +33,8 @@ from supervisors.supervisor import Supervisor
 
 ASK_EVERY_S = 1.0
 ANSWER_WITHIN_S = 2.0
-SILENT_S = 10.0
-"""A root that has not answered for so long is given up."""
+START_WITHIN_S = 10.0
+STOP_MARGIN_S = 10.0
 KILLED_WITHIN_S = 5.0
 
 
@@ -103,7 +103,7 @@ class Daemon:
         self._system = System()
         self._root = self._system.start(Supervisor)
         self._system.tell(self._root, Start("", self._tree.id, 1, {"gateway_id": self._gateway_id}, self._tree))
-        body = self._ask(SILENT_S)
+        body = self._ask(START_WITHIN_S)
         if body is None:
             raise Broken("the root supervisor did not start")
         self._watched = {os.pidfd_open(self._system.admin_pid): "Thespian's administrator", os.pidfd_open(body["pid"]): "the root supervisor"}
@@ -124,8 +124,8 @@ class Daemon:
             if body is not None:
                 heard = time.monotonic()
                 self._take(body)
-            elif time.monotonic() - heard > SILENT_S:
-                raise Broken(f"the root supervisor has not answered for {SILENT_S:g} s")
+            elif time.monotonic() - heard > self._tree.heartbeat_s:
+                raise Broken(f"the root supervisor has not answered for {self._tree.heartbeat_s:g} s")
             self._wait(min(ASK_EVERY_S if self._ready else 0.1, (self._systemd.watchdog_s or 4.0) / 4))
             _reap()
 
@@ -152,10 +152,10 @@ class Daemon:
     def _stop(self) -> int:
         within_s = stop_time(self._tree)
         logs.get().info("stopping", signal=self._signals.received, within_s=within_s)
-        self._systemd.stopping(within_s + SILENT_S)
+        self._systemd.stopping(within_s + STOP_MARGIN_S)
         self._signals.received = None
         self._system.tell(self._root, Stop(within_s))
-        deadline = time.monotonic() + within_s + SILENT_S
+        deadline = time.monotonic() + within_s + STOP_MARGIN_S
         while time.monotonic() < deadline:
             body = self._ask()
             if body is not None and body["life"] == "ended":
@@ -166,7 +166,7 @@ class Daemon:
                 raise Broken("asked to stop a second time: everything is killed")
             self._wait(0.05)
             _reap()
-        raise Broken(f"the tree did not stop within {within_s + SILENT_S:g} s: everything is killed")
+        raise Broken(f"the tree did not stop within {within_s + STOP_MARGIN_S:g} s: everything is killed")
 
 
 class _Signals:

@@ -244,8 +244,7 @@ class Supervisor(Actor):
                 continue
             del self.processes[name]
             code = process.process.exitcode or 0
-            how = process.crash or guard.in_words(code)
-            self._gone(name, process.incarnation, how, clean=code == 0 and process.crash is None)
+            self._gone(name, process.incarnation, process.crash or guard.in_words(code), clean=code == 0 and process.crash is None)
 
     def _gone(self, name: str, incarnation: int, how: str, *, clean: bool) -> None:
         seen, child = self.seen[name], self.state.child(name)
@@ -254,7 +253,8 @@ class Supervisor(Actor):
         else:
             seen.last_exit = "stopped in order" if clean and child.halt else how
         seen.last_exit_at, seen.pid, seen.started_at, seen.heard_at = time.time_ns() // 1000, None, None, None
-        logs.get().info("a child ended", child=name, incarnation=incarnation, how=seen.last_exit)
+        how = how.strip().rpartition("\n")[2]  # Of a traceback the last line says what, the rest is kept in `last_exit`.
+        logs.get().info("a child ended", child=name, incarnation=incarnation, how=how)
         self._happened(state.Exited(name, incarnation, how, clean, random.random()))  # noqa: S311 - spreads restarts, guards nothing
 
     # Reports and orders.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import time
 from pathlib import Path
@@ -56,3 +57,27 @@ async def run(context: Context) -> None:
 
 class Press(IoActor):
     main = staticmethod(run)
+
+
+async def serve(context: Context) -> None:
+    """A console for tests on the Unix socket `config["socket"]`: one JSON line in, one out. `{"tree": true}` or an order."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            wish = json.loads(line)
+            if "verb" in wish:
+                result = await context.command(wish["verb"], wish["target"])
+            else:
+                result = await context.next_tree() if wish["next"] or context.tree is None else context.tree
+            writer.write(json.dumps(result).encode() + b"\n")
+            await writer.drain()
+
+    server = await asyncio.start_unix_server(answer, context.config["socket"], limit=2**22)
+    context.watch_tree()
+    context.ready()
+    await context.stopping.wait()
+    server.close()
+
+
+class Console(IoActor):
+    main = staticmethod(serve)

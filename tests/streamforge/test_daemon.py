@@ -63,7 +63,7 @@ def test_the_death_of_thespians_logger_changes_nothing() -> None:
 
 
 def test_a_root_that_does_not_answer_is_given_up() -> None:
-    with supervised(LINE) as gateway:
+    with supervised(LINE, heartbeat_s=1.0) as gateway:
         gateway.running()
         everything = gateway.processes()
         gateway.named("root").suspend()
@@ -103,7 +103,8 @@ def test_a_stranger_on_a_port_is_not_listened_to() -> None:
     with supervised(press("a")) as gateway:
         gateway.running()
         node = gateway.node("a")
-        port = psutil.Process(node["pid"]).net_connections("inet")[0].laddr.port
+        open_ports = psutil.Process(node["pid"]).net_connections("inet")
+        port = next(each.laddr.port for each in open_ports if each.status == psutil.CONN_LISTEN)
         mark = gateway.dir / "mark"
         body = b"cos\nsystem\n(S'touch %s'\ntR." % bytes(mark)
         with socket.create_connection(("127.0.0.1", port)) as plug:

@@ -1,0 +1,165 @@
+"""Supervision with real processes: every kind of death and of silence, and what the neighbours notice of it: nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+
+from supervisors.spec import Strategy, WhenExhausted, supervisor
+from tests.kit.supervised import Supervised, press, still_alive, supervised
+
+
+def _next_pid(gateway: Supervised, path: str, before: int) -> int:
+    node = gateway.until(path, lambda n: n["state"] == "running" and n["pid"] != before)
+    return int(node["pid"])
+
+
+def test_a_killed_worker_is_back_at_once_and_its_neighbour_does_not_notice() -> None:
+    with supervised(press("a"), press("b")) as gateway:
+        gateway.running()
+        a, b = gateway.node("a")["pid"], gateway.node("b")["pid"]
+        killed_at = time.monotonic()
+        os.kill(a, signal.SIGKILL)
+        again = _next_pid(gateway, "a", a)
+        ready_at = next(at for at, _, pid, word in gateway.journal() if pid == again and word == "ready")
+        node = gateway.node("a")
+        assert ready_at - killed_at < 1.0
+        assert (node["restarts"], node["restarts_total"], node["last_exit"]) == (1, 1, "killed by SIGKILL")
+        assert gateway.node("b")["pid"] == b
+
+
+def test_a_stopped_worker_is_found_hung_and_killed_while_the_tree_goes_on_answering() -> None:
+    with supervised(press("a"), press("b")) as gateway:
+        gateway.running()
+        a = gateway.node("a")["pid"]
+        os.kill(a, signal.SIGSTOP)
+        answers = []
+        while gateway.node("a")["pid"] == a:
+            asked = time.monotonic()
+            gateway.order("restart", "nobody")
+            answers.append(time.monotonic() - asked)
+            assert len(answers) < 5000
+        assert max(answers) < 1.0
+        _next_pid(gateway, "a", a)
+        assert gateway.node("a")["last_exit"] == "hung: no answer for 0.6 s, killed by SIGKILL"
+
+
+def test_a_loop_that_is_stuck_counts_as_hung() -> None:
+    with supervised(press("a", "wedge", restarts_max=0)) as gateway:
+        node = gateway.until("a", lambda n: n["state"] == "failed")
+        assert "hung" in node["reason"]
+
+
+def test_a_segmentation_fault_ends_the_process_and_is_named() -> None:
+    with supervised(press("a", "segfault", restarts_max=1)) as gateway:
+        node = gateway.until("a", lambda n: n["state"] == "failed")
+        assert node["last_exit"] == "killed by SIGSEGV"
+        assert len({pid for _, _, pid, _ in gateway.journal()}) == 2
+
+
+def test_a_hopeless_worker_is_parked_alone_and_released_by_a_person() -> None:
+    with supervised(supervisor("adapters", Strategy.ONE, press("a", "raise", restarts_max=2), press("b"))) as gateway:
+        gateway.running()
+        node = gateway.until("adapters/a", lambda n: n["state"] == "failed")
+        assert node["status"] == "FAILED"
+        assert node["reason"] == "ended 3 times within 300 s, the last time: RuntimeError: the press is on fire"
+        assert "the press is on fire" in node["last_exit"].splitlines()[-1]
+        assert len(gateway.words("ready")) == 1
+        assert gateway.node("adapters")["status"] == "DEGRADED"
+        answer = gateway.order("restart", "a")
+        assert not answer["ok"]
+        assert answer["error"] == "adapters/a was started but is backoff: RuntimeError: the press is on fire"
+        gateway.until("adapters/a", lambda n: n["state"] == "failed" and n["restarts_total"] == 5)
+        assert len(gateway.words("ready")) == 1
+
+
+def test_exits_are_told_apart() -> None:
+    with supervised(press("a", "exit", restarts_max=0), press("b", "raise", restarts_max=0)) as gateway:
+        assert gateway.until("a", lambda n: n["state"] == "failed")["last_exit"] == "exit code 3"
+        crash = gateway.until("b", lambda n: n["state"] == "failed")["last_exit"]
+        assert crash.startswith("Traceback") and crash.endswith("RuntimeError: the press is on fire")
+
+
+def test_rest_for_one_stops_those_behind_in_reverse_and_starts_them_in_order() -> None:
+    line = supervisor("line", Strategy.REST, *(press(name) for name in "abcd"))
+    with supervised(line) as gateway:
+        gateway.running()
+        before = {name: gateway.node(f"line/{name}")["pid"] for name in "abcd"}
+        os.kill(before["b"], signal.SIGKILL)
+        _next_pid(gateway, "line/d", before["d"])
+        assert gateway.words("stopped") == ["d", "c"]
+        assert gateway.words("ready") == ["a", "b", "c", "d", "b", "c", "d"]
+        assert gateway.node("line/a")["pid"] == before["a"]
+
+
+def test_a_killed_supervisor_takes_its_workers_along_and_comes_back_without_doubles() -> None:
+    with supervised(supervisor("line", Strategy.ONE, press("a"), press("b"), heartbeat_s=2.0, backoff_first_s=0.02)) as gateway:
+        gateway.running()
+        old = [psutil.Process(gateway.node(path)["pid"]) for path in ("line", "line/a", "line/b")]
+        os.kill(old[0].pid, signal.SIGKILL)
+        gateway.until("line", lambda n: n["state"] == "running" and n["pid"] not in {old[0].pid, None})
+        assert still_alive(old) == []
+        names = [name for each in gateway.processes() for name in [each.name()] if name in {"sf:a", "sf:b"}]
+        assert sorted(names) == ["sf:a", "sf:b"]
+
+
+def test_a_critical_child_without_hope_ends_the_daemon_with_its_reason() -> None:
+    escalates = WhenExhausted.ESCALATE
+    branch = supervisor("stream", Strategy.REST, press("broker", "raise", when_exhausted=escalates), restarts_max=1)
+    with supervised(branch, restarts_max=0) as gateway:
+        assert gateway.process.wait(20) == 1
+        assert "the press is on fire" in gateway.log_end()
+        assert len(gateway.words("run")) == 2
+
+
+def test_restart_and_kill_by_command_do_not_count() -> None:
+    with supervised(supervisor("line", Strategy.ONE, press("a", restarts_max=0), press("b"))) as gateway:
+        gateway.running()
+        a = gateway.node("line/a")["pid"]
+        done = gateway.order("restart", "a")
+        assert done["ok"] and done["pid"] not in {a, None}
+        assert gateway.words("stopped") == ["a"]
+        assert gateway.order("kill", "line/a")["ok"]
+        node = gateway.until("line/a", lambda n: n["restarts_total"] == 2 and n["state"] == "running")
+        assert node["restarts"] == 0
+        assert node["last_exit"] == "killed by command, killed by SIGKILL"
+
+
+def test_a_branch_can_be_restarted_as_a_whole() -> None:
+    with supervised(supervisor("line", Strategy.ONE, press("a"), press("b"))) as gateway:
+        gateway.running()
+        assert gateway.order("restart", "line")["ok"]
+        assert gateway.words("stopped") == ["b", "a"]
+        assert gateway.words("ready") == ["a", "b", "a", "b"]
+
+
+def test_a_worker_that_does_not_stop_is_cancelled_and_then_killed() -> None:
+    with supervised(press("a", "stubborn", stop_within_s=0.4)) as gateway:
+        gateway.running()
+        assert gateway.order("restart", "a")["ok"]
+        assert gateway.words("cancelled") == ["a"]
+        node = gateway.until("a", lambda n: n["last_exit"])
+        assert node["last_exit"] == "did not stop within 0.4 s, killed by SIGKILL"
+
+
+def test_a_worker_that_never_gets_ready_is_killed() -> None:
+    with supervised(press("a", "never_ready", start_within_s=0.3, restarts_max=0)) as gateway:
+        node = gateway.until("a", lambda n: n["state"] == "failed")
+        assert "did not get ready within 0.3 s" in node["reason"]
+
+
+def test_what_a_worker_says_of_itself_is_in_the_tree() -> None:
+    with supervised(press("a", "degraded")) as gateway:
+        node = gateway.until("a", lambda n: n["status"] == "DEGRADED")
+        assert (node["reason"], node["counters"], node["facts"]) == ("one bad node", {"runs_total": 1}, {"does": "degraded"})
+        assert gateway.until("root", lambda n: n["status"] == "DEGRADED")["reason"] == "a: one bad node"
+
+
+def test_orders_for_nobody_are_refused_with_what_there_is() -> None:
+    with supervised(press("a")) as gateway:
+        gateway.running()
+        assert "there are console, a" in gateway.order("restart", "z")["error"]
+        assert "there are restart, kill" in gateway.order("explode", "a")["error"]
