@@ -1,0 +1,151 @@
+"""The MQTT adapter: three verbs around one connection (client.py) and the mapping (mapping.py).
+
+A message is acknowledged to the broker in `Batch.delivered`, not before. What the broker sends again is given again unless this
+process is sure that the stream has it (ledger.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import Final
+
+from protocols.contract import Adapter, Batch, Health, NotConnected, Point, Reading, Reject
+from protocols.mqtt.client import Connection
+from protocols.mqtt.config import MqttConfig
+from protocols.mqtt.contest import Contest
+from protocols.mqtt.inbox import Inbox
+from protocols.mqtt.ledger import Ledger, Ticket
+from protocols.mqtt.mapping import Mapper, Message
+
+BATCH_MESSAGES: Final = 2000
+
+
+class MqttAdapter(Adapter):
+    """One session with one broker."""
+
+    version = "1.0.0"
+
+    def __init__(self, config: MqttConfig) -> None:
+        self.config = config
+        self.mapper = Mapper(config)
+        self.ledger = Ledger()
+        self.contest = Contest()
+        self.inbox: Inbox | None = None
+        self.connection: Connection | None = None
+        self.retained: dict[bytes, int] = {}
+        """Topic to a hash of its last payload: the broker repeats retained messages with each subscription."""
+        self.counters: dict[str, float] = {}
+        self.stranger: str | None = None
+
+    async def connect(self) -> None:
+        if wait_s := self.contest.wait_s(time.monotonic()):
+            raise NotConnected(f"{self.contest.said} (staying away for another {wait_s:.0f} s)")
+        await self.close()
+        self.inbox = Inbox(self.config.buffer_messages, self.config.buffer_size)
+        self.connection = Connection(self.config, self.inbox, self.ledger)
+        try:
+            await self.connection.open()
+        except BaseException:
+            self._over(self.connection)
+            self.connection.abort()
+            raise
+
+    async def read(self) -> Batch:
+        if self.inbox is None or self.connection is None:
+            raise NotConnected(f"MQTT broker {self.config.host}:{self.config.real_port}: not connected")
+        while True:
+            await self.inbox.wait()
+            if self.inbox.end is None and self.config.linger:
+                await asyncio.sleep(self.config.linger)
+            taken = self.inbox.take(BATCH_MESSAGES)
+            if not taken:
+                raise NotConnected(self.inbox.end or "not connected")
+            batch = self._batch(self.connection, taken)
+            self.connection.resume()
+            if batch.readings or batch.rejects:
+                return batch
+            batch.delivered()
+
+    async def close(self) -> None:
+        if self.connection is None or self.inbox is None:
+            return
+        connection, self.connection = self.connection, None
+        self._over(connection)
+        lost = sum(message.qos == 0 for message, _ in self.inbox.messages)
+        self._count("unread_at_close_total", lost)
+        self.inbox = None
+        await connection.close()
+
+    def points(self) -> list[Point]:
+        return self.mapper.points()
+
+    def health(self) -> Health:
+        said: list[str] = []
+        counters = dict(self.counters)
+        if self.connection:
+            said += self.connection.refused_filters
+            for name, value in self.connection.counters.items():
+                counters[name] = counters.get(name, 0) + value
+            if self.connection.paused:
+                said.append("the local stream is slower than the broker: the socket is not read, the broker queues or drops by its own rules")
+        if self.config.tls and not self.config.tls.verify:
+            said.append("tls.verify is off: whoever is on the wire can read and change everything")
+        if self.stranger:
+            said.append(f"{self.stranger} fits no subscription: the broker's session still has an older one; set `session: clean` once")
+        if len(self.mapper.known) >= self.config.max_points:
+            said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
+        return Health(said, counters)
+
+    def _batch(self, connection: Connection, taken: list[tuple[Message, Ticket | None]]) -> Batch:
+        readings: list[Reading] = []
+        rejects: list[Reject] = []
+        tickets: list[Ticket] = []
+        for message, ticket in taken:
+            if ticket:
+                tickets.append(ticket)
+            if self._repeated(message):
+                self._count("retained_repeated_total")
+                continue
+            mapped = self.mapper.map(message)
+            readings += mapped.readings
+            rejects += mapped.rejects
+            if mapped.unmatched:
+                self._count("unmatched_total")
+                self.stranger = message.topic.decode(errors="replace")
+        return Batch(readings, taken[0][0].arrived, rejects, partial(connection.stored, tickets))
+
+    def _repeated(self, message: Message) -> bool:
+        """Whether this is a retained message that was the last one seen on its topic anyway."""
+        mark = hash((message.payload, message.length))
+        known = self.retained.get(message.topic)
+        if known is not None or len(self.retained) < self.config.max_points:
+            self.retained[message.topic] = mark
+        return message.retain and known == mark
+
+    def _over(self, connection: Connection) -> None:
+        """Keep what the connection counted, and learn from how it ended."""
+        for name, value in connection.counters.items():
+            self._count(name, value)
+        connection.counters.clear()
+        if connection.accepted_at is None or connection.inbox.end is None:
+            return
+        self.contest.ended(
+            time.monotonic(),
+            connection.loop.time() - connection.accepted_at,
+            connection.inbox.end if connection.taken_over else _suspicion(self.config),
+            taken_over=connection.taken_over,
+            by_broker=connection.by_broker,
+        )
+
+    def _count(self, name: str, n: float = 1) -> None:
+        if n:
+            self.counters[name] = self.counters.get(name, 0) + n
+
+
+def _suspicion(config: MqttConfig) -> str:
+    return (
+        f"MQTT broker {config.host}:{config.real_port}: it ends each connection soon after it stood; "
+        f"probably another client uses the client id {config.real_client_id!r} too"
+    )

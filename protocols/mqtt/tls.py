@@ -1,0 +1,36 @@
+"""The TLS context of one configuration. Reads the certificate files; BadConfig says which one is wrong."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from protocols.contract import BadConfig
+from protocols.mqtt.config import TlsConfig
+
+
+def context(config: TlsConfig) -> ssl.SSLContext:
+    """TLS 1.2 or newer. Raises BadConfig."""
+    for field, name in (("ca", config.ca), ("cert", config.cert), ("key", config.key)):
+        if name is not None and not Path(name).is_file():
+            raise BadConfig(f"tls.{field}: there is no file {name}; right would be a PEM file that the gateway may read")
+    try:
+        made = ssl.create_default_context(cafile=config.ca)
+    except (ssl.SSLError, OSError) as wrong:
+        raise BadConfig(f"tls.ca: {config.ca} holds no certificates ({wrong}); right would be a PEM file") from None
+    if not config.verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    if config.cert:
+        try:
+            made.load_cert_chain(config.cert, config.key, password=_no_password)
+        except (ssl.SSLError, OSError, ValueError) as wrong:
+            raise BadConfig(
+                f"tls.cert, tls.key: {config.cert} and {config.key or config.cert} are no certificate with its key without a password ({wrong})"
+            ) from None
+    return made
+
+
+def _no_password() -> str:
+    """Asked for by OpenSSL for an encrypted key: better an error than a prompt on the terminal of a daemon."""
+    raise ValueError("the key is encrypted")

@@ -1,0 +1,77 @@
+"""The conformance suite's MQTT peer: mosquitto and a publisher; where mosquitto is missing, amqtt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from amqtt.broker import Broker
+
+from tests.kit.adapter_conformance import Peer
+from tests.kit.mosquitto import BINARY, Mosquitto, free_port, publishing
+
+
+@asynccontextmanager
+async def peer(tmp_path: Path) -> AsyncIterator[Peer]:
+    port, stop, start = _mosquitto(tmp_path) if BINARY else _amqtt()
+    await start()
+    try:
+        async with publishing(port, "plant/press_4/sensors/temperature"):
+            yield Peer(_config(port), stop, start, _hopeless(port))
+    finally:
+        await stop()
+
+
+def _config(port: int, **more: Any) -> dict[str, Any]:
+    point = {"parameter": "{topic[3]}", "type": "number", "unit": "celsius"}
+    subscription = {"topic": "plant/+/sensors/+", "map": "raw", "asset": "{topic[1]}", "points": [point]}
+    # amqtt speaks 3.1.1 only.
+    version = "5" if BINARY else "3.1.1"
+    base = {"id": "hall", "protocol": "mqtt", "host": "127.0.0.1", "port": port, "version": version, "keepalive": "4s", "connect_timeout": "2s"}
+    return {**base, "subscriptions": [subscription], **more}
+
+
+def _hopeless(port: int) -> list[dict[str, Any]]:
+    subscription = _config(port)["subscriptions"][0]
+    return [
+        _config(port, subscriptions=[{**subscription, "topic": "plant/#/sensors"}]),
+        _config(port, subscriptions=[subscription, {**subscription, "topic": "plant/#", "asset": "x", "points": subscription["points"]}]),
+        _config(port, tls={"ca": "no such file.pem"}),
+    ]
+
+
+Turn = Callable[[], Awaitable[None]]
+
+
+def _mosquitto(tmp_path: Path) -> tuple[int, Turn, Turn]:
+    broker = Mosquitto(tmp_path / "mosquitto")
+
+    async def stop() -> None:
+        await asyncio.to_thread(broker.stop, kill=True)
+
+    async def start() -> None:
+        await asyncio.to_thread(broker.start)
+
+    return broker.port, stop, start
+
+
+def _amqtt() -> tuple[int, Turn, Turn]:
+    port, running = free_port(), list[Broker]()
+    config = {
+        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }
+
+    async def start() -> None:
+        running.append(Broker(config))
+        await running[-1].start()
+
+    async def stop() -> None:
+        while running:
+            with suppress(Exception):
+                await running.pop().shutdown()
+
+    return port, stop, start
