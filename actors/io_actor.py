@@ -14,6 +14,7 @@ import traceback
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import uvloop
@@ -22,6 +23,7 @@ from actors import guard, logs
 from actors.base import Actor, Address
 from actors.context import Context
 from actors.messages import Command, CommandDone, Ping, Pong, Seen, Start, Started, Stop, TreeIs, WatchTree
+from actors.secrets import resolve
 
 CANCEL_AFTER = 0.75
 """Of the time to stop: then `run` is cancelled, so that its `finally` blocks still have a quarter before SIGKILL."""
@@ -47,7 +49,7 @@ class IoActor(Actor):
         self.watched = [self.loop.bell]
         self.context = Context(
             id=order.path,
-            config=order.config,
+            config=resolve(order.config, Path(order.config.get("data_dir", "."))),
             on_ready=lambda: self.loop.ring(self._say_started),
             on_watch=lambda: self.loop.ring(self._say_watch),
             on_command=self._command,

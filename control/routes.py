@@ -162,10 +162,11 @@ async def act(request: Request, name: str) -> Response:
         raise Problem(Kind.FORBIDDEN, detail)
     node = state.find(request.path_params["id"])
     try:
-        async with asyncio.timeout(COMMAND_WITHIN_S):
-            answer = await state.context.command(name, node["id"])
+        answer = await state.context.command(name, node["id"], within_s=COMMAND_WITHIN_S)
     except TimeoutError:
         raise Problem(Kind.TIMEOUT, f"{node['id']} has not done it within {COMMAND_WITHIN_S:.0f} s; see streamforge tree") from None
+    if not answer.get("ok"):
+        raise Problem(Kind.CONFLICT, f"{node['id']}: {answer.get('error')}")
     return JSONResponse({"component": node["id"], "pid_before": node.get("pid"), **answer})
 
 

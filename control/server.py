@@ -67,6 +67,7 @@ async def run(context: Context) -> None:
     commands = server(app(state, ["*"], may_act=True))
     context.facts |= {"address": f"http://{config.host}:{port.getsockname()[1]}/", "socket": str(path)}
     context.on_tree = state.take
+    context.watch_tree()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(page.serve(sockets=[port]))
         tasks.create_task(commands.serve(sockets=[local]))

@@ -86,3 +86,12 @@ class Historian:
                 self._process.wait(20)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+
+    def pids(self) -> list[int]:
+        """The server and its backends, for who measures them."""
+        import psutil
+
+        if self._process is None:
+            return []
+        server = psutil.Process(self._process.pid)
+        return [server.pid, *(child.pid for child in server.children(recursive=True))]

@@ -1,0 +1,51 @@
+"""Secrets: `${secret:name}` in a configuration becomes its value here, in the worker that needs it, and nowhere else.
+
+Looked for in systemd's credentials, in `<data_dir>/secrets/<name>`, then in the environment. The value never travels in a message and never
+stands in a log, a report or a configuration.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schemas.gateway import secret_name
+
+PREFIX = "STREAMFORGE_SECRET_"
+
+
+class NoSecret(Exception):
+    """A secret is referred to but nowhere to be found; the text says where it was looked for."""
+
+
+def resolve(config: Any, data_dir: Path, environment: Mapping[str, str] = os.environ) -> Any:
+    """The same configuration with every reference replaced. Raises NoSecret."""
+    if isinstance(config, str):
+        name = secret_name(config)
+        return config if name is None else value(name, data_dir, environment)
+    if isinstance(config, dict):
+        return {key: resolve(item, data_dir, environment) for key, item in config.items()}
+    if isinstance(config, list):
+        return [resolve(item, data_dir, environment) for item in config]
+    return config
+
+
+def value(name: str, data_dir: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """One secret, without a trailing newline. Raises NoSecret."""
+    files = [data_dir / "secrets" / name]
+    if "CREDENTIALS_DIRECTORY" in environment:
+        files.insert(0, Path(environment["CREDENTIALS_DIRECTORY"]) / name)
+    for file in files:
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\n")
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise NoSecret(f"secret {name!r}: {file} cannot be read: {error}") from None
+    variable = PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
+    if variable in environment:
+        return environment[variable]
+    places = ", ".join(map(str, files))
+    raise NoSecret(f"secret {name!r} is nowhere: not in {places}, and {variable} is not set; right would be one of them")

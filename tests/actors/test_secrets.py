@@ -1,0 +1,25 @@
+"""A secret is found where it should be, and its absence says where it was looked for."""
+
+import pytest
+
+from actors.secrets import NoSecret, resolve
+
+
+def test_references_anywhere_in_a_configuration_are_replaced(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "historian").write_text("from file\n")
+    config = {"password": "${secret:historian}", "deep": [{"key": "${secret:api-key}"}], "text": "no ${secret:x} inside"}
+    resolved = resolve(config, tmp_path, {"STREAMFORGE_SECRET_API_KEY": "from environment"})
+    assert resolved == {"password": "from file", "deep": [{"key": "from environment"}], "text": "no ${secret:x} inside"}
+
+
+def test_the_credentials_of_systemd_come_first(tmp_path):
+    for place, text in (("secrets", "file"), ("credentials", "systemd")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "db").write_text(text)
+    assert resolve("${secret:db}", tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}) == "systemd"
+
+
+def test_a_missing_secret_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(NoSecret, match=r"'db' is nowhere: .*secrets/db.* STREAMFORGE_SECRET_DB is not set"):
+        resolve("${secret:db}", tmp_path, {})
