@@ -36,6 +36,9 @@ PING_EVERY_S = 1.0
 KILL_AGAIN_S = 5.0
 """A process that survives SIGKILL hangs in the kernel; it is killed again at this pace, and its successor waits."""
 
+LATE_S = 1.0
+"""A Tick later than this means that this supervisor did not get to run."""
+
 Decision = tuple[State, tuple[Command, ...]]
 
 
@@ -212,13 +215,18 @@ def _killed(child: ChildState, why: str, now: float, out: list[Command]) -> Chil
 
 
 def _tick(state: State, now: float, out: list[Command]) -> State:
-    # A supervisor that was itself stopped for a while must not blame its children for answers it could not read.
-    late = 0.0 if state.ticked_at is None else max(0.0, now - state.ticked_at - 2 * PING_EVERY_S)
-    state = replace(state, ticked_at=now)
+    # A supervisor that was itself stopped for a while must not blame its children: what they said meanwhile is still unread.
+    late = now - (next_due(state) or now) > LATE_S
     for child in state.children:
-        asked = None if child.pinged_at is None else min(now, child.pinged_at + late)
-        state = _put(state, _child_tick(replace(child, pinged_at=asked), now, out))
+        state = _put(state, _child_tick(_another_chance(child, now) if late else child, now, out))
     return state
+
+
+def _another_chance(child: ChildState, now: float) -> ChildState:
+    if not child.alive or child.killed_for is not None:
+        return child
+    asked = None if child.pinged_at is None else now
+    return replace(child, pinged_at=asked, deadline=None if child.deadline is None else max(child.deadline, now + LATE_S))
 
 
 def _child_tick(child: ChildState, now: float, out: list[Command]) -> ChildState:

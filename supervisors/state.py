@@ -82,7 +82,6 @@ class State:
     """Why it gives up."""
     restarts: tuple[float, ...] = ()
     """When children that escalate were restarted, within the window."""
-    ticked_at: float | None = None
 
     def child(self, name: str) -> ChildState:
         return next(each for each in self.children if each.spec.id == name)
