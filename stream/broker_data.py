@@ -1,0 +1,171 @@
+"""The broker's data directory: formatted once, recognised ever after, and whether the last stop was orderly.
+
+Beside Kafka's own files lies `identity.json`: cluster id, directory id and the Kafka that last wrote here. With it data of another version or
+cluster is refused in words, and a damaged meta.properties is written anew. Not responsible for who uses the data (broker_claim.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from stream.broker_settings import NODE_ID, Place
+from stream.parts import KAFKA_VERSION
+
+FREE_LEAST = 128 * 2**20
+"""A broker that meets a full disk halts at once; with less than this it is not started."""
+
+
+class DataError(Exception):
+    """The data directory cannot be used; the message names the file, what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the data is. `directory` is None until Kafka has formatted."""
+
+    cluster: str
+    directory: str | None
+    kafka: str
+
+    def meta_properties(self) -> str:
+        """Kafka's meta.properties for this identity."""
+        return f"cluster.id={self.cluster}\ndirectory.id={self.directory}\nnode.id={NODE_ID}\nversion=1\n"
+
+
+def new_cluster_id() -> str:
+    """A random id as Kafka writes them: 16 bytes, URL-safe base64 of 22 letters, not beginning with a dash."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
+
+
+def read_properties(text: str) -> dict[str, str]:
+    """`name=value` lines; comments and anything else are passed over."""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(".") if word.isdigit())
+
+
+def judge(meta: dict[str, str] | None, known: Identity | None, *, has_logs: bool, where: Path) -> str:
+    """What to do with the data: `format`, `start`, or `repair` (meta.properties is damaged and the identity is known). Pure.
+
+    `meta` is None when there is no meta.properties; `has_logs` says that Kafka has written here. DataError for data that is not ours.
+    """
+    file = where / "meta.properties"
+    if known and version_of(known.kafka) > version_of(KAFKA_VERSION):
+        raise DataError(f"{where} was written by Kafka {known.kafka}; this is {KAFKA_VERSION}, which may not understand it. Right would be {known.kafka} or newer, or another data_dir")
+    if meta is None and not has_logs:
+        return "format"
+    damaged = meta is None or not meta.get("cluster.id") or not meta.get("directory.id") or meta.get("node.id", "").isdigit() is False
+    if damaged:
+        if known and known.directory:
+            return "repair"
+        raise DataError(f"{file} is missing or damaged, and there is no identity.json to write it from. Restore one of them from a backup; the readings are still in {where}")
+    assert meta is not None
+    if meta.get("version") != "1":
+        raise DataError(f"{file} has version {meta.get('version')}; Kafka {KAFKA_VERSION} knows 1. Right would be the Kafka that wrote it")
+    if meta["node.id"] != str(NODE_ID):
+        raise DataError(f"{file} belongs to node {meta['node.id']}; a gateway's broker is node {NODE_ID}. Right would be this gateway's own data_dir")
+    if known and meta["cluster.id"] != known.cluster:
+        raise DataError(f"{file} belongs to cluster {meta['cluster.id']}, but identity.json beside it says {known.cluster}: data of another gateway was put here. Right would be its own data_dir")
+    if known and known.directory and meta["directory.id"] != known.directory:
+        return "repair"
+    return "start"
+
+
+class Data:
+    """The files of one place."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._identity = place.root / "identity.json"
+        self._clean = place.root / "stopped-in-order"
+
+    def examine(self) -> str:
+        """As `judge`, from the files. Makes the directories. DataError also when the disk is full."""
+        for directory in (self.place.root, self.place.data, self.place.logs):
+            directory.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.place.root).free
+        if free < FREE_LEAST:
+            raise DataError(f"The disk of {self.place.root} is full: {free // 2**20} MiB free, {FREE_LEAST // 2**20} MiB are the least. Free some space, or name another data_dir")
+        meta = self.place.data / "meta.properties"
+        given = read_properties(meta.read_text(errors="replace")) if meta.exists() else None
+        has_logs = (self.place.data / "__cluster_metadata-0").exists()
+        return judge(given, self.identity(), has_logs=has_logs, where=self.place.data)
+
+    def identity(self) -> Identity | None:
+        """What identity.json says; None when there is none or it cannot be read."""
+        try:
+            given = json.loads(self._identity.read_text())
+            return Identity(given["cluster"], given["directory"], given["kafka"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def claim_identity(self) -> Identity:
+        """The identity to format with: an earlier one when formatting was interrupted, else a new one, on the disk before Kafka writes."""
+        known = self.identity() or Identity(new_cluster_id(), None, KAFKA_VERSION)
+        known = replace(known, directory=None)
+        self._keep(known)
+        return known
+
+    def remember(self) -> Identity:
+        """Write down what Kafka's meta.properties says, and that this Kafka wrote here."""
+        meta = read_properties((self.place.data / "meta.properties").read_text())
+        identity = Identity(meta["cluster.id"], meta["directory.id"], KAFKA_VERSION)
+        if identity != self.identity():
+            self._keep(identity)
+        return identity
+
+    def repair(self) -> None:
+        """Write meta.properties anew from the identity."""
+        identity = self.identity()
+        assert identity and identity.directory
+        write_synced(self.place.data / "meta.properties", identity.meta_properties())
+
+    def discard_half_format(self) -> None:
+        """What an interrupted format left: Kafka refuses to format over it. Only called when `judge` said `format`."""
+        shutil.rmtree(self.place.data)
+        self.place.data.mkdir()
+
+    def stopped_in_order(self) -> bool:
+        return self._clean.exists()
+
+    def mark_running(self) -> None:
+        """From now on a stop that leaves no mark was not orderly."""
+        self._clean.unlink(missing_ok=True)
+        sync_directory(self.place.root)
+
+    def mark_stopped(self) -> None:
+        write_synced(self._clean, "")
+
+    def _keep(self, identity: Identity) -> None:
+        write_synced(self._identity, json.dumps(asdict(identity)) + "\n")
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Replace a file in one step that a power cut cannot tear."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,205 @@
+"""One broker over one place: format if new, safe start if the last stop was not orderly, start, watch until it answers, stop.
+
+Used by the broker actor, by the training of the AOT cache and by the tests. Not responsible for claiming the data (broker_claim.py), for
+watching it afterwards, or for reporting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream import broker_process, broker_settings
+from stream.broker_claim import refuse_taken_port
+from stream.broker_data import Data, DataError
+from stream.broker_java import Java, options
+from stream.broker_process import ChildProcess
+from stream.broker_reasons import explain
+from stream.broker_settings import Place
+from stream.broker_wire import answers
+from stream.parts import Jars
+
+FORMAT_WITHIN_S = 60
+SAFE_START_WITHIN_S = 30
+START_WITHIN_S = 80
+"""Below what the supervisor allows (supervisors/tree.py), so that the reason in words arrives before its kill."""
+ASK_EVERY_S = 0.02
+
+
+class BrokerDied(Exception):
+    """The broker ended, or did not come up; the message says why and what helps."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """How a start went."""
+
+    seconds: float
+    safe_start_s: float | None
+    """How long the safe start took; None when the last stop was orderly."""
+    repaired: bool
+    """meta.properties was damaged and written anew."""
+
+
+def _no_line(_: str) -> None:
+    return None
+
+
+class Broker:
+    """`start` once, then either `exited` ends or `stop` is called. `on_line` sees the console: warnings, errors and the lines named in broker_settings."""
+
+    def __init__(
+        self,
+        place: Place,
+        java: Java,
+        jars: Jars,
+        java_options: Sequence[str] = (),
+        *,
+        durability: str = "synced",
+        heap: int = 384 * 2**20,
+        stop_within_s: float = 20,
+        inherit: Sequence[int] = (),
+        on_line: Callable[[str], None] = _no_line,
+        on_pid: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.place = place
+        self.data = Data(place)
+        self._java, self._jars, self._java_options = java, jars, list(java_options)
+        self._durability, self._heap, self._stop_within_s = durability, heap, stop_within_s
+        self._inherit, self._on_line, self._on_pid = inherit, on_line, on_pid
+        self._released = False
+        self.child: ChildProcess | None = None
+
+    @property
+    def console(self) -> Sequence[str]:
+        return self.child.tail if self.child else ()
+
+    @property
+    def pid(self) -> int | None:
+        return self.child.pid if self.child and self.child.running else None
+
+    async def start(self) -> Started:
+        """Up to the first answer. DataError, Claimed or BrokerDied say why not; then nothing is left running."""
+        began = time.monotonic()
+        try:
+            verdict = self.data.examine()
+            refuse_taken_port(self.place.port)
+            refuse_taken_port(self.place.controller_port)
+            self._write_files()
+            if verdict == "repair":
+                self.data.repair()
+            if verdict == "format":
+                await self._format()
+            safe_start_s = await self._safe_start() if verdict != "format" and not self.data.stopped_in_order() else None
+            self.data.mark_running()
+            self.child = await self._run("kafka.Kafka", str(self._file("server.properties")), extra=self._java_options)
+            await self._until_answering(self.child)
+        except BaseException:
+            await self.kill()
+            raise
+        self.data.remember()
+        return Started(time.monotonic() - began, safe_start_s, verdict == "repair")
+
+    async def stop(self) -> bool:
+        """SIGTERM, wait, SIGKILL; was it orderly?"""
+        if not self.child:
+            return True
+        code = await self.child.stop(self._stop_within_s)
+        orderly = code in (0, 143) and self._released and (self.place.data / ".kafka_cleanshutdown").exists()
+        if orderly:
+            self.data.mark_stopped()
+        return orderly
+
+    async def kill(self) -> None:
+        if self.child:
+            self.child.kill()
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(self.child.exited)
+
+    def death(self) -> BrokerDied:
+        """Why it is gone; only when `exited` is done."""
+        assert self.child
+        return BrokerDied(explain(self.child.exited.result(), list(self.child.tail)))
+
+    def _file(self, name: str) -> Path:
+        return self.place.root / name
+
+    def _write_files(self) -> None:
+        self._file("server.properties").write_text(broker_settings.broker_properties(self.place, self._durability))
+        self._file("controller.properties").write_text(broker_settings.controller_properties(self.place))
+        self._file("log4j2.properties").write_text(broker_settings.log_properties(self.place.logs))
+
+    async def _run(self, main: str, *arguments: str, extra: Sequence[str] = (), on_line: Callable[[str], None] | None = None) -> ChildProcess:
+        java_options = options(self._heap, self.place.logs, self._file("log4j2.properties"))
+        child = await broker_process.start(
+            [self._java.path, *java_options, *extra, "-cp", self._jars.class_path, main, *arguments],
+            on_line or self._see,
+            cwd=self.place.root,
+            keep=self._inherit,
+        )
+        self._on_pid(child.pid)
+        return child
+
+    def _see(self, line: str) -> None:
+        if broker_settings.RELEASED in line:
+            self._released = True
+        self._on_line(line)
+
+    async def _format(self) -> None:
+        self.data.discard_half_format()
+        identity = self.data.claim_identity()
+        settings = str(self._file("server.properties"))
+        child = await self._run("kafka.tools.StorageTool", "format", "--standalone", "-t", identity.cluster, "-c", settings)
+        self.child = child
+        done, _ = await asyncio.wait({child.exited}, timeout=FORMAT_WITHIN_S)
+        if not done:
+            raise BrokerDied(f"Formatting {self.place.data} did not end within {FORMAT_WITHIN_S} s")
+        if child.exited.result() != 0:
+            raise DataError(f"{self.place.data} could not be formatted. {explain(child.exited.result(), list(child.tail))}")
+        self.data.remember()
+
+    async def _safe_start(self) -> float:
+        """The controller alone until it has fenced the dead broker: then the broker leads nothing before its port is open (DESIGN 6)."""
+        began = time.monotonic()
+        fenced, active = asyncio.Event(), asyncio.Event()
+
+        def see(line: str) -> None:
+            if broker_settings.FENCED in line:
+                fenced.set()
+            if broker_settings.ACTIVE in line:
+                active.set()
+            self._on_line(line)
+
+        arguments = str(self._file("controller.properties"))
+        self.child = child = await self._run("kafka.Kafka", arguments, extra=[o for o in self._java_options if "AOTCacheOutput" not in o], on_line=see)
+        ready = asyncio.create_task(_fenced_or_idle(fenced, active))
+        done, _ = await asyncio.wait({ready, child.exited}, timeout=SAFE_START_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if child.exited in done:
+            raise self.death()
+        if not done:
+            raise BrokerDied(f"The controller of the safe start was not active within {SAFE_START_WITHIN_S} s; see {self.place.logs}/kafka.log")
+        await child.stop(self._stop_within_s)
+        return time.monotonic() - began
+
+    async def _until_answering(self, child: ChildProcess) -> None:
+        deadline = time.monotonic() + START_WITHIN_S
+        problem: str | None = "not asked"
+        while problem:
+            if child.exited.done():
+                raise self.death()
+            if time.monotonic() > deadline:
+                raise BrokerDied(f"The broker did not answer on port {self.place.port} within {START_WITHIN_S} s ({problem}); see {self.place.logs}/kafka.log")
+            await asyncio.wait({child.exited}, timeout=ASK_EVERY_S)
+            problem = await answers("127.0.0.1", self.place.port, 5)
+
+
+async def _fenced_or_idle(fenced: asyncio.Event, active: asyncio.Event) -> None:
+    """Fenced; or active for a second without a need to: the broker was already fenced when it died."""
+    await active.wait()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(fenced.wait(), 1)

@@ -1,0 +1,100 @@
+"""Fixtures around one real Kafka broker for the whole test run, shared by all xdist workers.
+
+- `kafka`: its bootstrap, `"127.0.0.1:port"`. The gateway's topics (stream/topics.py) are there, 12 partitions each. Durability is lazy.
+- `unique`: a name nobody else has, for consumer groups, transactional ids and assets: `unique("validator")` is `"validator-3f2a9c0d11"`.
+- `new_topic`: makes a topic with a name of its own and deletes it afterwards:
+  `topic = await new_topic(partitions=3, settings={"cleanup.policy": "compact"}, prefix="raw")`.
+
+Tests run at the same time on this broker: one that counts what is in a topic needs a topic of its own, one that stops or kills a broker needs a
+broker of its own (`tests.kit.kafka_server.make(tmp_path)`, then `await broker.start()`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import for_code
+
+ROOT = Path(__file__).parents[2]
+
+
+class MakeTopic(Protocol):
+    def __call__(
+        self, partitions: int = 1, settings: dict[str, str] | None = None, prefix: str = "t"
+    ) -> Awaitable[str]: ...
+
+
+def _start(address_file: Path, owner: int) -> str:
+    directory = Path(tempfile.mkdtemp(prefix="sf-kafka-"))
+    log_path = address_file.with_suffix(".log")
+    with log_path.open("wb") as log:
+        guard = subprocess.Popen(
+            [sys.executable, "-m", "tests.kit.kafka_server", str(directory), str(owner)],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    assert guard.stdout
+    with guard.stdout as said:
+        address = said.readline().decode().strip()
+    if not address:
+        pytest.fail(f"Kafka did not start: {log_path.read_text()}")
+    guard.returncode = 0  # it lives as long as the whole run, so nobody waits for it
+    address_file.write_text(address)
+    return address
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One broker for the run; it ends with the process that runs the tests (the controller, under xdist)."""
+    base = tmp_path_factory.getbasetemp()
+    shared, owner = (base.parent, os.getppid()) if "PYTEST_XDIST_WORKER" in os.environ else (base, os.getpid())
+    address_file = shared / "kafka.address"
+    with (shared / "kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return address_file.read_text() if address_file.exists() else _start(address_file, owner)
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    return lambda prefix="t": f"{prefix}-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+async def new_topic(kafka: str) -> AsyncIterator[MakeTopic]:
+    """Makes topics of the test's own, ready to write to."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    made: list[str] = []
+
+    async def make(partitions: int = 1, settings: dict[str, str] | None = None, prefix: str = "t") -> str:
+        name = f"{prefix}-{uuid.uuid4().hex[:10]}"
+        answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings or {})])
+        for error in answer.topic_errors:
+            if error[1]:
+                raise for_code(error[1])(error[2])
+        made.append(name)
+        while not _led((await admin.describe_topics([name]))[0], partitions):
+            await asyncio.sleep(0.01)
+        return name
+
+    async with asyncio.timeout(20):
+        await admin.start()
+    yield make
+    async with asyncio.timeout(20):
+        if made:
+            await admin.delete_topics(made)
+        await admin.close()
+
+
+def _led(described: dict, partitions: int) -> bool:
+    there = described["partitions"]
+    return len(there) == partitions and all(p["leader"] >= 0 for p in there)
