@@ -45,6 +45,7 @@ class Context:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the worker shall finish what it holds and return from `run`."""
     on_ready: Callable[[], None] = _ignore
+    on_health: Callable[[], None] = _ignore
     status: Status = Status.STARTING
     reason: str | None = None
     counters: dict[str, float] = field(default_factory=dict)
@@ -67,7 +68,10 @@ class Context:
         self.on_ready()
 
     def health(self, status: Status, reason: str | None = None) -> None:
+        changed = status is not self.status
         self.status, self.reason = status, reason
+        if changed:
+            self.on_health()
 
     def count(self, name: str, n: float = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + n

@@ -15,7 +15,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import uvloop
 
@@ -29,17 +29,22 @@ CANCEL_AFTER = 0.75
 """Of the time to stop: then `run` is cancelled, so that its `finally` blocks still have a quarter before SIGKILL."""
 LEFTOVERS_S = 1.0
 """For tasks that `run` left behind."""
+TELL_AFTER_S = 0.1
 NAMES_MAX = 500
 FACTS_MAX = 32_768
 """Bounds of one answer to a heartbeat: counters and gauges each, and characters of facts."""
 
 
 class IoActor(Actor):
-    """Subclasses set `main`: `async def run(context: Context) -> None`, returning when `context.stopping` is set."""
+    """A worker module writes `async def run(context)` and `class PressActor(IoActor): main = staticmethod(run)`."""
 
-    main: ClassVar[Callable[[Context], Awaitable[None]]]
     context: Context
     loop: LoopThread
+
+    @staticmethod
+    async def main(context: Context) -> None:
+        """The worker's life: returns when `context.stopping` is set; what it raises is its crash."""
+        raise NotImplementedError(f"{context.id}: its actor class sets no main")
 
     def on_start(self, order: Start, sender: Address) -> None:
         self.parent, self.name, self.incarnation = sender, order.name, order.incarnation
@@ -50,14 +55,14 @@ class IoActor(Actor):
         self.context = Context(
             id=order.path,
             config=resolve(order.config, Path(order.config.get("data_dir", "."))),
-            on_ready=lambda: self.loop.ring(self._say_started),
+            on_ready=self._on_ready,
+            on_health=self._on_health,
             on_watch=lambda: self.loop.ring(self._say_watch),
             on_command=self._command,
         )
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._ready = False
-        # Through the class: `main` is the worker module's function, not a method.
-        self.loop.start(lambda: type(self).main(self.context), self._ended)
+        self._ready = self._told_soon = False
+        self.loop.start(lambda: self.main(self.context), self._ended)
 
     def on_stop(self, order: Stop, _sender: Address) -> None:
         self.loop.call(self.context.stopping.set)
@@ -92,6 +97,7 @@ class IoActor(Actor):
         self.send(self.parent, WatchTree(self.myAddress))
 
     def _ended(self, trace: str | None) -> None:
+        self._say_pong(snapshot(self.context))  # The last figures, and what went wrong in its own words.
         if trace is None:
             self.end()
         else:
@@ -99,7 +105,18 @@ class IoActor(Actor):
 
     # On the loop:
 
+    def _on_ready(self) -> None:
+        self.loop.ring(self._say_started)
+        self._answer()
+
+    def _on_health(self) -> None:
+        """Tell it soon instead of when asked; a status that flickers is told ten times a second at most."""
+        if not self._told_soon:
+            self._told_soon = True
+            asyncio.get_running_loop().call_later(TELL_AFTER_S, self._answer)
+
     def _answer(self) -> None:
+        self._told_soon = False
         shot = snapshot(self.context)
         self.loop.ring(lambda: self._say_pong(shot))
 
