@@ -1,0 +1,1 @@
+"""PostgreSQL as a destination. `sink.PostgresSink` is what others use; README.md says what it makes there and why."""

@@ -1,0 +1,65 @@
+"""What a person may say about one PostgreSQL destination, and nothing about how it is written."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from schemas.gateway import SinkConfig
+from schemas.units import Duration
+
+AGGREGATES = ("telemetry.1s", "telemetry.10s", "telemetry.1min", "telemetry.1hour")
+TOPICS = ("telemetry.raw", "telemetry.clean", *AGGREGATES, "events.raw", "events.clean", "alarms.raw")
+"""What has a table here."""
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,40}$")]
+
+
+class PostgresConfig(SinkConfig):
+    type: Literal["postgres"] = "postgres"
+    dsn: str
+    """Where the database is: `postgresql://user@host:5432/database?sslmode=require`, without a password."""
+    password: str | None = None
+    """Usually `${secret:name}`."""
+    schema_name: Identifier = "public"
+    """Schema of the tables; made if it is missing."""
+    table_prefix: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_]{0,30})?$")] = ""
+    """Put before each table's name, to keep them apart from other tables of the schema."""
+    connect_timeout: Duration = 10
+    """How long connecting and preparing the tables may take, each."""
+    lock_timeout: Duration = 20
+    """How long a statement waits for another connection's lock before the batch is given up and offered again."""
+
+    @field_validator("dsn")
+    @classmethod
+    def _readable(cls, dsn: str) -> str:
+        from psycopg2 import ProgrammingError
+        from psycopg2.extensions import parse_dsn
+
+        try:
+            parts = parse_dsn(dsn)
+        except ProgrammingError:
+            raise ValueError("is not a connection string; right would be postgresql://user@host:5432/database") from None
+        if "password" in parts:
+            raise ValueError('contains the password; right would be a field of its own: password: "${secret:name}"')
+        return dsn
+
+    @model_validator(mode="after")
+    def _deliverable(self) -> Self:
+        unknown = [topic for topic in self.topics if topic not in TOPICS]
+        if unknown:
+            raise ValueError(f"topics: {', '.join(unknown)} has no table here; right would be some of {', '.join(TOPICS)}")
+        for kind in ("telemetry", "events"):
+            if {f"{kind}.raw", f"{kind}.clean"} <= set(self.topics):
+                raise ValueError(f"topics: {kind}.raw and {kind}.clean hold the same readings; right would be one of them")
+        return self
+
+    def place(self) -> str:
+        """host:port/database, as messages name it: never user or password."""
+        from psycopg2.extensions import parse_dsn
+
+        parts = parse_dsn(self.dsn)
+        host = re.sub(r"^$", "localhost", parts.get("host", parts.get("hostaddr", "")))
+        return f"{host}:{parts.get('port', '5432')}/{parts.get('dbname', parts.get('user', ''))}"

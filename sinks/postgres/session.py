@@ -1,0 +1,184 @@
+"""One connection to one database, with blocking calls: `sink.py` calls them in a thread of its own, one at a time.
+
+A batch, its offsets and its refused records are one transaction. Two workers of the same sink cannot both write (the old one may
+still live, or its last transaction may, when the new one starts): each new session raises the sink's epoch, which waits for an
+unfinished transaction, and each transaction checks it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class with a small name
+from psycopg2.extensions import make_dsn
+from psycopg2.extras import execute_values
+
+from schemas.records import Document, Rows
+from sinks.contract import Batch, NotConnected, Offsets, Origin, RefusedRecord
+from sinks.postgres import documents
+from sinks.postgres.catalog import Catalog
+from sinks.postgres.config import PostgresConfig
+from sinks.postgres.isolate import Failure, isolate
+from sinks.postgres.pace import Pace
+from sinks.postgres.readings import upsert, write_readings
+from sinks.postgres.tables import Names, prepare
+from sinks.postgres.transaction import attempted
+
+_TAKE_OVER = """INSERT INTO {sinks} AS s (gateway, sink, epoch) VALUES (%s, %s, 1)
+    ON CONFLICT (gateway, sink) DO UPDATE SET epoch = s.epoch + 1 RETURNING epoch"""
+_STILL_OURS = "SELECT epoch FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"
+_OFFSETS = 'SELECT topic, partition, "offset" FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s'
+_STORE_OFFSETS = """INSERT INTO {offsets} (gateway, sink, stream, topic, partition, "offset", written)
+    SELECT %s, %s, %s, n.*, now() FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS n
+    ON CONFLICT (gateway, sink, stream, topic, partition)
+    DO UPDATE SET "offset" = excluded."offset", written = excluded.written"""
+_KEEP_REFUSED = """INSERT INTO {refused}
+    (gateway, sink, topic, partition, "offset", arrived, asset_id, parameter, reason, wire) VALUES %s ON CONFLICT DO NOTHING"""
+_REFUSED = """SELECT topic, partition, "offset", wire, reason, asset_id, parameter, arrived FROM {refused}
+    WHERE gateway = %s AND sink = %s ORDER BY topic, partition, "offset" """
+_FORGET_REFUSED = """DELETE FROM {refused} WHERE gateway = %s AND sink = %s AND (topic, partition, "offset") IN
+    (SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[]))"""
+
+
+def dial(config: PostgresConfig, origin: Origin) -> Connection:
+    """Connect, and nothing more. Raises psycopg2.Error."""
+    dsn = config.dsn if config.password is None else make_dsn(config.dsn, password=config.password)
+    return psycopg2.connect(
+        dsn,
+        connect_timeout=max(2, math.ceil(config.connect_timeout)),
+        application_name=f"streamforge {origin.gateway}/{config.id}"[:63],
+        client_encoding="UTF8",
+        keepalives=1, keepalives_idle=30, keepalives_interval=10, keepalives_count=3, tcp_user_timeout=30_000,
+    )  # fmt: skip
+
+
+class Session:
+    """`start` first, then the rest in any order; after any error the session is only good for `close`."""
+
+    def __init__(self, connection: Connection, config: PostgresConfig, origin: Origin, pace: Pace) -> None:
+        self._connection, self._config, self._origin, self._pace = connection, config, origin, pace
+        self._names = Names(config.schema_name, config.table_prefix)
+        self._who = (origin.gateway, config.id)
+        self._catalog = Catalog(connection, self._names)
+        self._epoch = 0
+
+    def start(self) -> Offsets:
+        """Make what is missing, put an older session out of force, return the offsets stored with the data."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
+                " JOIN pg_settings USING (name)",
+                tuple(map(list, zip(*self._settings().items(), strict=True))),
+            )
+        with self._connection, self._connection.cursor() as cursor:
+            prepare(cursor, self._names)
+        with self._connection:
+            self._epoch = int(self._run(_TAKE_OVER, *self._who)[0][0])
+            rows = self._run(_OFFSETS, *self._who, self._origin.stream)
+        return {(topic, partition): offset for topic, partition, offset in rows}
+
+    def write(self, batch: Batch, offsets: Offsets) -> list[RefusedRecord]:
+        """One transaction. Returns what the database refused, in the order of the stream."""
+        readings = [records for records in batch.readings if len(records)]
+        for records in readings:
+            self._catalog.of_table(records.table)
+        points = self._catalog.of_points(
+            documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES
+        )
+        with self._connection:
+            self._check_epoch()
+            refused = self._write_documents(batch.documents, points)
+            if readings:
+                refused += write_readings(self._connection, self._names, self._catalog, self._pace, readings)
+            refused.sort(key=lambda r: (r.topic, r.partition, r.offset))
+            self._store(offsets, refused)
+        return refused
+
+    def unsent(self) -> list[RefusedRecord]:
+        with self._connection:
+            rows = self._run(_REFUSED, *self._who)
+        return [
+            RefusedRecord(topic, partition, offset, bytes(wire), reason, asset, parameter, arrived)
+            for topic, partition, offset, wire, reason, asset, parameter, arrived in rows
+        ]
+
+    def forget(self, refused: list[RefusedRecord]) -> None:
+        with self._connection:
+            self._run(_FORGET_REFUSED, *self._who, *_places([(r.topic, r.partition, r.offset) for r in refused]))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _settings(self) -> dict[str, str]:
+        """Bounds on the server's side, so that nothing of ours lives on there when we are gone."""
+        write_ms, lock_ms = int(self._config.write_timeout * 1000), int(self._config.lock_timeout * 1000)
+        return {
+            "statement_timeout": str(write_ms),
+            "lock_timeout": str(min(lock_ms, write_ms)),
+            "idle_in_transaction_session_timeout": str(write_ms),
+            "client_connection_check_interval": "5000",
+            "tcp_keepalives_idle": "30",
+            "tcp_keepalives_interval": "10",
+            "tcp_keepalives_count": "3",
+        }
+
+    def _check_epoch(self) -> None:
+        rows = self._run("SET CONSTRAINTS ALL IMMEDIATE; " + _STILL_OURS, *self._who)
+        if rows != [(self._epoch,)]:
+            raise NotConnected(f"database {self._config.place()}: another worker of sink {self._config.id} took over")
+
+    def _write_documents(self, several: list[Document], points: dict[tuple[str, str], int]) -> list[RefusedRecord]:
+        refused = [
+            documents.refused(d, f"has the schema {d.schema}, for which there is no table")
+            for d in several if d.schema not in documents.TABLES
+        ]  # fmt: skip
+        for schema, table in documents.TABLES.items():
+            of_schema = [d for d in several if d.schema == schema]
+            there = [d for d in of_schema if documents.point_of(d) in points]
+            refused += [
+                documents.refused(d, self._catalog.why(documents.point_of(d)))
+                for d in of_schema if documents.point_of(d) not in points
+            ]  # fmt: skip
+            refused += self._write_table(table, documents.newest_of_each_key(table, there), points)
+        return refused
+
+    def _write_table(
+        self, table: documents.Table, newest: list[Document], points: dict[tuple[str, str], int]
+    ) -> list[RefusedRecord]:
+        encoded = [table.row(points[documents.point_of(d)], d.fields) for d in newest]
+
+        def attempt(rows: Rows) -> Failure | None:
+            stream = documents.encode([encoded[row] for row in rows])
+            return attempted(self._connection, upsert(self._names, table.name, table.key, table.columns, stream))
+
+        return [documents.refused(newest[row], reason) for row, reason in isolate(np.arange(len(newest)), attempt)]
+
+    def _store(self, offsets: Offsets, refused: list[RefusedRecord]) -> None:
+        places = [(topic, partition, offset) for (topic, partition), offset in sorted(offsets.items())]
+        if places:
+            self._run(_STORE_OFFSETS, *self._who, self._origin.stream, *_places(places))
+        if refused:
+            rows = [
+                (*self._who, r.topic, r.partition, r.offset, r.arrived, _text(r.asset), _text(r.parameter), _text(r.reason), r.wire)
+                for r in refused
+            ]
+            with self._connection.cursor() as cursor:
+                execute_values(cursor, self._names.fill(_KEEP_REFUSED), rows)
+
+    def _run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(self._names.fill(statement), values)
+            return cursor.fetchall() if cursor.description else []
+
+
+def _places(places: list[tuple[str, int, int]]) -> list[list[Any]]:
+    """Topic, partition, offset as columns, for unnest."""
+    return [list(column) for column in zip(*places, strict=True)] or [[], [], []]
+
+
+def _text(value: str | None) -> str | None:
+    """What PostgreSQL can hold of a text that it may have refused."""
+    return value and value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
