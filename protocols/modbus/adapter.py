@@ -1,0 +1,119 @@
+"""Reads a Modbus/TCP device, or the units behind a gateway: the three verbs around planning, polling and reporting.
+
+The parts: config.py and addresses.py say what is wanted, plan.py which requests bring it, schedule.py when, wire.py asks,
+poll.py deals with what devices answer, decode.py gives words a meaning, report.py decides what the stream is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from itertools import groupby
+
+from protocols.contract import Adapter, Batch, Health, NotConnected, Point
+from protocols.modbus.config import ModbusTcpConfig
+from protocols.modbus.health import health
+from protocols.modbus.plan import Limits, plan, signals
+from protocols.modbus.poll import Poller
+from protocols.modbus.report import Report
+from protocols.modbus.schedule import Group, Unit, after_poll, next_due
+from protocols.modbus.wire import Tally, Wire
+
+
+class ModbusTcpAdapter(Adapter):
+    """One connection with one request in flight."""
+
+    version = "1.0.0"
+
+    def __init__(self, config: ModbusTcpConfig) -> None:
+        self._config = config
+        self._signals = signals(config)
+        self._units = {unit: Unit(unit) for unit in sorted({s.unit for s in self._signals})}
+        self._groups = self._make_groups()
+        self._poller = Poller(config, self._units, self._groups)
+        self._report = Report(self._signals, with_time=config.time == "poll")
+        self._tally = Tally()
+        self._missed_polls = 0
+        self._wire: Wire | None = None
+
+    def _make_groups(self) -> list[Group]:
+        limits = Limits(self._config.registers_max, self._config.bits_max, self._config.gap)
+        together = sorted(self._signals, key=lambda s: (s.unit, s.every))
+        groups = []
+        for (unit, every), members in groupby(together, key=lambda s: (s.unit, s.every)):
+            wanted = list(members)
+            groups.append(Group(self._units[unit], every, 0.0, wanted, plan(wanted, limits)))
+        return groups
+
+    async def connect(self) -> None:
+        await self.close()
+        loop, peer = asyncio.get_running_loop(), f"{self._config.host}:{self._config.port}"
+        try:
+            async with asyncio.timeout(self._config.connect_timeout):
+                transport, wire = await loop.create_connection(
+                    lambda: Wire(peer, self._tally), self._config.host, self._config.port
+                )
+        except (OSError, TimeoutError) as error:
+            raise self._lost(_no_connection(peer, error)) from error
+        _keep_alive(transport.get_extra_info("socket"))
+        self._wire = self._poller.wire = wire
+        self._start_over(loop.time())
+
+    def _start_over(self, now: float) -> None:
+        """A new connection: every group is due, every unit and every refused point deserves a try."""
+        for group in self._groups:
+            group.due = now
+            group.known.retry(now)
+        for unit in self._units.values():
+            unit.patience = unit.patience.hopeful()
+
+    async def read(self) -> Batch:
+        """The next poll of one group; its readings may be none, when nothing changed or a silent unit stayed silent."""
+        if self._wire is None:
+            raise NotConnected(f"{self._config.host}:{self._config.port}: not connected")
+        loop = asyncio.get_running_loop()
+        group, wait = next_due(self._groups, loop.time())
+        try:
+            await self._wire.rest(wait)
+            brought = await self._poller.poll(group)
+        except NotConnected as gone:
+            raise self._lost(str(gone)) from gone
+        # From here on nothing waits: a cancelled read has told nobody anything.
+        group.due, missed = after_poll(group.due, group.every, loop.time())
+        self._missed_polls += missed
+        return Batch(self._report.readings(brought, loop.time()), time.time_ns() // 1000)
+
+    def _lost(self, reason: str) -> NotConnected:
+        self._report.lost(reason)
+        return NotConnected(reason)
+
+    async def close(self) -> None:
+        wire, self._wire, self._poller.wire = self._wire, None, None
+        if wire is not None:
+            await wire.close()
+
+    def points(self) -> list[Point]:
+        return [signal.point for signal in self._signals]
+
+    def health(self) -> Health:
+        return health(self._groups, self._units, self._poller.slow, self._tally, self._missed_polls, self._report.suppressed)
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Let the kernel notice, within half a minute, a peer that vanished between two polls."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+
+
+def _no_connection(peer: str, error: OSError | TimeoutError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return f"{peer} refused the connection: is the device on, and is the port right (Modbus is 502)?"
+    if isinstance(error, socket.gaierror):
+        return f"{peer}: the name is not known ({error.strerror}); right would be an address, or a name this machine can look up"
+    if isinstance(error, TimeoutError):
+        return f"{peer} did not take the connection in time: is the address right, is the device on, is a firewall between?"
+    return f"{peer}: no connection ({error.strerror or error})"

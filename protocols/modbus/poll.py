@@ -1,0 +1,250 @@
+"""One poll of one group: asks for its reads, repeats what is worth repeating, takes refused reads apart, gives up silent units.
+
+The only state kept is in the groups and units (schedule.py), and it changes only when a poll is complete, so that a poll that
+was cancelled leaves nothing half learned. Says what happened as `Answered` and `Failed`; makes no readings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from protocols.contract import NotConnected
+from protocols.modbus.addresses import Table
+from protocols.modbus.config import ModbusTcpConfig
+from protocols.modbus.messages import BUSY, ILLEGAL_FUNCTION, REFUSED, UNIT_AWAY, exception_words
+from protocols.modbus.plan import Cut, Limits, Read, Signal, border, halves, plan, read_of
+from protocols.modbus.report import Answered, Failed
+from protocols.modbus.schedule import Group, Manners, Parked, Patience, Unit, silence
+from protocols.modbus.wire import Answer, Exceptional, Silence, Unfit
+
+_SLOW_FACTOR = 4.0
+"""A slow unit gets at most so many response timeouts."""
+_BUSY_PAUSE_S = 0.1
+
+
+class Asks(Protocol):
+    """The part of the wire that is needed here."""
+
+    late: list[tuple[int, float]]
+    silent_in_a_row: int
+    heard_at: float
+
+    async def ask(self, unit: int, table: Table, start: int, count: int, timeout: float) -> Answer: ...  # noqa: ASYNC109
+
+
+@dataclass(slots=True)
+class _Poll:
+    """What one poll brought so far and will have taught."""
+
+    group: Group
+    brought: list[Answered | Failed] = field(default_factory=list)
+    parked: dict[Signal, str] = field(default_factory=dict)
+    borders: list[Cut] = field(default_factory=list)
+    silent: list[Read] = field(default_factory=list)
+    answered: list[Read] = field(default_factory=list)
+    freed: list[Signal] = field(default_factory=list)
+
+
+class Poller:
+    """Polls the groups of one connection."""
+
+    def __init__(self, config: ModbusTcpConfig, units: dict[int, Unit], groups: list[Group]) -> None:
+        self._config = config
+        self._units = units
+        self._groups = groups
+        self._limits = Limits(config.registers_max, config.bits_max, config.gap)
+        self._manners = Manners(config.dead_after, config.dead_pause, config.dead_pause_most)
+        self._rested_from = 0.0
+        self.slow: dict[int, float] = {}
+        """Unit → seconds of its last answer that came too late."""
+        self.wire: Asks | None = None
+
+    async def poll(self, group: Group) -> list[Answered | Failed]:
+        """Ask for everything of the group. Raises NotConnected."""
+        self._look_for_late()
+        self._forget(group)
+        done = _Poll(group)
+        for read in self._due_reads(group):
+            await self._bring(done, read)
+            if group.unit.patience.given_up:
+                done.brought.append(Failed(self._signals_of(group.unit), self._silent_words(group.unit), _now_us()))
+                break
+        self._learn(done)
+        return done.brought
+
+    def _due_reads(self, group: Group) -> list[Read]:
+        """The group's reads and at most one point to be tried again. A silent unit is tried with another read each time."""
+        turn = group.unit.patience.tries % max(1, len(group.reads))
+        now = _loop_time()
+        again = [read_of([signal]) for signal, parked in group.known.parked.items() if parked.again_at <= now]
+        return [*group.reads[turn:], *group.reads[:turn], *again[:1]]
+
+    async def _bring(self, done: _Poll, read: Read) -> bool:
+        """Bring one read, in pieces if it must be. True when whatever was refused has its explanation."""
+        unit = done.group.unit
+        try:
+            answer = await self._asked(unit, read)
+        except Silence:
+            done.silent.append(read)
+            done.brought.append(Failed(read.signals, f"no answer to {read} within {self._wait(unit):g} s", _now_us()))
+        except Unfit as unfit:
+            return await self._refused(done, read, f"{read}: {unfit}; the device does not keep to the protocol")
+        except Exceptional as refused:
+            words = f"{read}: {exception_words(refused.code)}"
+            if refused.code in REFUSED:
+                return await self._refused(done, read, words)
+            if refused.code == ILLEGAL_FUNCTION:
+                done.parked.update(dict.fromkeys(read.signals, words))
+            done.brought.append(Failed(read.signals, words, _now_us(), told=True))
+        else:
+            done.answered.append(read)
+            done.freed += [signal for signal in read.signals if signal in done.group.known.parked]
+            done.brought.append(Answered(read, answer.payload, answer.asked_at, answer.came_at))
+            return False
+        return True
+
+    async def _refused(self, done: _Poll, read: Read, words: str) -> bool:
+        """Find out by halves which point is to blame; when none is, it is the border between the halves."""
+        if len(read.signals) == 1:
+            done.parked[read.signals[0]] = words
+            done.brought.append(Failed(read.signals, words, _now_us(), told=True))
+            return True
+        left, right = halves(read)
+        left_explains = await self._bring(done, left)
+        right_explains = False if done.group.unit.patience.given_up else await self._bring(done, right)
+        if not left_explains and not right_explains:
+            done.borders.append(border(right))
+        return True
+
+    async def _asked(self, unit: Unit, read: Read) -> Answer:
+        """The answer to one read, asked again within the configured retries. A unit known to be silent gets one try."""
+        for left in range(0 if unit.patience.silent else self._config.retries, -1, -1):
+            try:
+                return await self._ask(unit, read)
+            except Silence:
+                if not left or unit.patience.given_up:
+                    raise
+            except Exceptional as refused:
+                if not left or refused.code not in BUSY:
+                    raise
+                await asyncio.sleep(_BUSY_PAUSE_S)
+        raise Silence
+
+    async def _ask(self, unit: Unit, read: Read) -> Answer:
+        """One request; keeps the pause between requests and what is known of the unit."""
+        if self.wire is None:
+            raise NotConnected(f"{self._config.host}: not connected")
+        if self._config.delay:
+            await asyncio.sleep(self._rested_from + self._config.delay - _loop_time())
+        try:
+            answer = await self.wire.ask(unit.id, read.table, read.start, read.count, self._wait(unit))
+        except Silence:
+            self._missed(unit)
+            raise
+        except Exceptional as refused:
+            if refused.code in UNIT_AWAY:
+                self._missed(unit)
+            else:
+                unit.patience = Patience()
+            raise
+        finally:
+            self._rested_from = _loop_time()
+            self._look_for_late()
+        unit.patience = Patience()
+        if self.slow and answer.came_at - answer.asked_at < 0.7e6 * self._config.response_timeout:
+            self.slow.pop(unit.id, None)
+        return answer
+
+    def _missed(self, unit: Unit) -> None:
+        unit.patience = silence(unit.patience, self._manners, _loop_time())
+        wire, most = self.wire, self._config.response_timeout * _SLOW_FACTOR
+        if wire is None or wire.silent_in_a_row < self._config.dead_after or _loop_time() - wire.heard_at < most:
+            return
+        if all(unit.patience.silent for unit in self._units.values()):
+            raise NotConnected(
+                f"{self._config.host}:{self._config.port} did not answer the last {wire.silent_in_a_row} requests;"
+                " is the unit id right, does the device run, is something between blocking?"
+            )
+
+    def _wait(self, unit: Unit) -> float:
+        """How long to wait for a unit: longer, within bounds, when it was seen to answer late."""
+        timeout = self._config.response_timeout
+        return min(max(timeout, 1.5 * self.slow.get(unit.id, 0.0)), _SLOW_FACTOR * timeout)
+
+    def _look_for_late(self) -> None:
+        """Answers after their time are never used, but show that their unit is slow and not dead."""
+        if self.wire is None or not self.wire.late:
+            return
+        for unit_id, took in self.wire.late:
+            self.slow[unit_id] = took
+            unit = self._units.get(unit_id)
+            if unit and unit.patience.given_up and took < self._config.response_timeout * _SLOW_FACTOR:
+                unit.patience = replace(unit.patience, not_before=_loop_time())
+        self.wire.late.clear()
+
+    def _signals_of(self, unit: Unit) -> tuple[Signal, ...]:
+        return tuple(signal for group in self._groups if group.unit is unit for signal in group.signals)
+
+    def _silent_words(self, unit: Unit) -> str:
+        return f"unit {unit.id} did not answer {unit.patience.silent} requests in a row"
+
+    # What is learned from a complete poll.
+
+    def _learn(self, done: _Poll) -> None:
+        group, known, now = done.group, done.group.known, _loop_time()
+        for signal, reason in done.parked.items():
+            known.parked[signal] = Parked(reason, now + self._config.refused_pause)
+        for signal in done.freed:
+            known.parked.pop(signal, None)
+        self._strike(done)
+        if done.borders:
+            known.borders += done.borders
+            known.forget_at = now + self._config.refused_pause
+        if done.parked or done.freed or done.borders:
+            self._replan(group)
+
+    def _strike(self, done: _Poll) -> None:
+        """A read that stays silent again and again while its unit answers others is halved, in the end its point parked."""
+        known = done.group.known
+        for read in done.answered:
+            known.strikes.pop(_key(read), None)
+        if not done.answered:
+            return
+        for read in done.silent:
+            strikes = known.strikes.get(_key(read), 0) + 1
+            known.strikes[_key(read)] = strikes
+            if strikes < self._config.dead_after:
+                continue
+            del known.strikes[_key(read)]
+            if len(read.signals) > 1:
+                done.borders.append(border(halves(read)[1]))
+            else:
+                reason = f"no answer to {read}, though the unit answers others"
+                done.parked[read.signals[0]] = reason
+                known.parked[read.signals[0]] = Parked(reason, _loop_time() + self._config.refused_pause)
+
+    def _forget(self, group: Group) -> None:
+        """Borders are tried again now and then: what refused may have been a passing mood."""
+        known = group.known
+        if known.borders and _loop_time() >= known.forget_at:
+            known.borders.clear()
+            self._replan(group)
+
+    def _replan(self, group: Group) -> None:
+        wanted = [signal for signal in group.signals if signal not in group.known.parked]
+        group.reads = plan(wanted, self._limits, group.known.cuts())
+
+
+def _key(read: Read) -> tuple[int, int, int]:
+    return int(read.table), read.start, read.count
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
