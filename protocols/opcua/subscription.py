@@ -63,7 +63,8 @@ class Subscription:
     _window: int = _WINDOW
     _hold_until: float = 0
     _gone: str | None = None
-    _made_at: float = -math.inf
+    _unproven: bool = False
+    """Made anew, and no sign of life since."""
     _pending: set[asyncio.Task[bytes]] = field(default_factory=set)
     _given_up: set[asyncio.Task[bytes]] = field(default_factory=set)
     """Sent so long ago that others were sent instead; an answer is still welcome."""
@@ -87,7 +88,7 @@ class Subscription:
             PublishingEnabled=True,
         )
         made = await self.link.ask(self.link.session.create_subscription(parameters, _ignore), "CreateSubscription")
-        self.id, self._expected, self._gone, self._made_at = made.SubscriptionId, 1, None, _now()
+        self.id, self._expected, self._gone = made.SubscriptionId, 1, None
         self._acknowledge.clear()
         keep_alive = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
         return float(max(self.config.watchdog or max(2 * keep_alive, _SHORTEST_BOUND_S), 1.5 * keep_alive))
@@ -140,26 +141,29 @@ class Subscription:
             await asyncio.sleep(patience)
             return set()
         done, _ = await asyncio.wait(under_way, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        self._pending -= done
-        self._given_up -= done
         return done
 
     async def _received(self, done: set[asyncio.Task[bytes]]) -> None:
         for task in done:
             task.exception()  # looked at, so that the second of several failures is not logged as forgotten
-        published = [p for p in (self._answer(task) for task in done) if p is not None]
+        given_up = done & self._given_up
+        self._pending -= done
+        self._given_up -= done
+        published = [p for p in (self._answer(task, task in given_up) for task in done) if p is not None]
         # Answers of one moment come as a set; the messages in them have an order.
         published.sort(key=lambda p: (p.notification.sequence, p.notification.keep_alive))
         for one in published:
             await self._take(one)
 
-    def _answer(self, task: asyncio.Task[bytes]) -> binary.Published | None:
+    def _answer(self, task: asyncio.Task[bytes], given_up: bool) -> binary.Published | None:
         """What a Publish request brought; None for one that brought nothing. Raises NotConnected."""
         try:
             published: binary.Published | None = self._decoded(binary.publish_response, task.result())
             return published
         except (ua.UaStatusCodeError, binary.Refused) as refused:
             self.counters["publish_errors"] += 1
+            if given_up:
+                return None  # it speaks of what was before
             if refused.code == _TOO_MANY_PUBLISH_REQUESTS:
                 self._window = max(1, len(self._pending))
             elif refused.code in _SUBSCRIPTION_GONE:
@@ -179,7 +183,7 @@ class Subscription:
     async def _take(self, published: binary.Published) -> None:
         if published.subscription != self.id:
             return  # a subscription that was given up
-        self.watch, self.trouble = watchdog.life(self.watch, _now()), None
+        self.watch, self.trouble, self._unproven = watchdog.life(self.watch, _now()), None, False
         message = published.notification
         ahead = _distance(self._expected, message.sequence)
         if ahead < 0:
@@ -239,7 +243,7 @@ class Subscription:
 
     async def _obey(self) -> None:
         if self._gone is not None:
-            if _now() - self._made_at < _AFTER_ERROR_S:
+            if self._unproven:
                 raise NotConnected(f"{self.config.endpoint}: the server drops each subscription at once: {self._gone}")
             await self._recreate(f"the server ended the subscription: {self._gone}")
         self.watch, action = watchdog.decide(self.watch, _now())
@@ -266,7 +270,7 @@ class Subscription:
     async def _recreate(self, why: str) -> None:
         """Raises NotConnected."""
         self.counters["subscriptions_recreated"] += 1
-        self.trouble = why
+        self.trouble, self._unproven = why, True
         with suppress(ua.UaStatusCodeError):
             await self.link.ask(self.link.session.delete_subscriptions([self.id]), "DeleteSubscriptions")
         try:
