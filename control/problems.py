@@ -34,7 +34,12 @@ class Problem(Exception):
 
 def response(problem: Problem) -> Response:
     kind = problem.kind
-    body = {"type": f"urn:streamforge:problem:{kind.slug}", "title": kind.slug, "status": kind.status, "detail": problem.detail}
+    body = {
+        "type": f"urn:streamforge:problem:{kind.slug}",
+        "title": kind.slug,
+        "status": kind.status,
+        "detail": problem.detail,
+    }
     return JSONResponse(body, status_code=kind.status, media_type="application/problem+json")
 
 

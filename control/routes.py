@@ -158,13 +158,17 @@ async def act(request: Request, name: str) -> Response:
     """Have the tree do something to one component or branch."""
     state = state_of(request)
     if not request.app.state.may_act:
-        detail = f"this port only reads; in a terminal: streamforge {name} {request.path_params['id'].rsplit('/', 1)[-1]}"
+        detail = (
+            f"this port only reads; in a terminal: streamforge {name} {request.path_params['id'].rsplit('/', 1)[-1]}"
+        )
         raise Problem(Kind.FORBIDDEN, detail)
     node = state.find(request.path_params["id"])
     try:
         answer = await state.context.command(name, node["id"], within_s=COMMAND_WITHIN_S)
     except TimeoutError:
-        raise Problem(Kind.TIMEOUT, f"{node['id']} has not done it within {COMMAND_WITHIN_S:.0f} s; see streamforge tree") from None
+        raise Problem(
+            Kind.TIMEOUT, f"{node['id']} has not done it within {COMMAND_WITHIN_S:.0f} s; see streamforge tree"
+        ) from None
     if not answer.get("ok"):
         raise Problem(Kind.CONFLICT, f"{node['id']}: {answer.get('error')}")
     return JSONResponse({"component": node["id"], "pid_before": node.get("pid"), **answer})

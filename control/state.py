@@ -39,7 +39,11 @@ class State:
         told = view.health(self.tree)
         if self.tree is not None and not self.alive():
             age = round(time.monotonic() - self.reported)
-            told |= {"status": "UNHEALTHY", "reason": f"the supervision tree has not reported for {age} s", "next_step": "see the log"}
+            told |= {
+                "status": "UNHEALTHY",
+                "reason": f"the supervision tree has not reported for {age} s",
+                "next_step": "see the log",
+            }
         return {"gateway": self.context.config["gateway"], "version": self.version, **told}
 
     def live(self) -> dict[str, Any]:
@@ -62,6 +66,8 @@ class State:
         if len(found) == 1:
             return found[0]
         if found:
-            raise Problem(Kind.CONFLICT, f"{name!r} is the name of {', '.join(n['id'] for n in found)}; give the whole path")
+            raise Problem(
+                Kind.CONFLICT, f"{name!r} is the name of {', '.join(n['id'] for n in found)}; give the whole path"
+            )
         known = ", ".join(n["id"].rsplit("/", 1)[-1] for n in nodes)
         raise Problem(Kind.NOT_FOUND, f"there is no component {name!r}; there are {known}")

@@ -101,7 +101,9 @@ def demo(
     seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
     as_json: AsJson = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Kill one random component every 5 s.")] = False,
-    data: Annotated[Path, typer.Option("--data", help="Where the demo keeps its stream and database.")] = Path("var/demo"),
+    data: Annotated[Path, typer.Option("--data", help="Where the demo keeps its stream and database.")] = Path(
+        "var/demo"
+    ),
     page: Annotated[int, typer.Option(help="Port of the page; 0 for a free one.")] = 8080,
     lazy: Annotated[bool, typer.Option("--lazy", help="Durability lazy instead of synced.")] = False,
 ) -> None:

@@ -66,7 +66,10 @@ class Gateway:
         if isinstance(error, httpx.TimeoutException):
             return Problem(Kind.TIMEOUT, f"the gateway at {self.path} did not answer in time")
         if isinstance(error, httpx.ConnectError) and self.path.exists():
-            return Problem(Kind.UNREACHABLE, f"the gateway at {self.path} does not answer ({error}); it may be stopping, or not yours")
+            return Problem(
+                Kind.UNREACHABLE,
+                f"the gateway at {self.path} does not answer ({error}); it may be stopping, or not yours",
+            )
         if isinstance(error, httpx.ConnectError):
             start = "start one with: streamforge run FILE; or name its data directory with --data"
             return Problem(Kind.UNREACHABLE, f"no gateway runs here ({self.path} is not there); {start}")

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from actors import guard, logs
-from actors.base import Address, NoAnswer, System
+from actors.base import Address, NoAnswer, System, SystemFailed
 from actors.messages import Question, Start, Stop
 from streamforge import lock
 from streamforge.notify import Notifier
@@ -90,7 +90,7 @@ class Daemon:
             self._start()
             self._watch()
             return self._stop()
-        except Broken as error:
+        except (Broken, SystemFailed) as error:
             self._systemd.status(str(error))
             logs.get().error(str(error))
             return Exit.FAILED
@@ -106,7 +106,10 @@ class Daemon:
         body = self._ask(START_WITHIN_S)
         if body is None:
             raise Broken("the root supervisor did not start")
-        self._watched = {os.pidfd_open(self._system.admin_pid): "Thespian's administrator", os.pidfd_open(body["pid"]): "the root supervisor"}
+        self._watched = {
+            os.pidfd_open(self._system.admin_pid): "Thespian's administrator",
+            os.pidfd_open(body["pid"]): "the root supervisor",
+        }
 
     def _ask(self, within_s: float = ANSWER_WITHIN_S) -> dict[str, Any] | None:
         try:
@@ -145,6 +148,7 @@ class Daemon:
     def _wait(self, for_s: float) -> None:
         """Until the time is over, a signal comes or one of the two processes dies."""
         ready, _, _ = select.select([self._signals.bell, *self._watched], [], [], for_s)
+        self._signals.drain()
         for each in ready:
             if each in self._watched:
                 raise Broken(f"{self._watched[each]} died")
@@ -182,6 +186,10 @@ class _Signals:
         self.received = signal.Signals(number).name
         with contextlib.suppress(BlockingIOError):
             os.write(self._pull, b"\0")
+
+    def drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.bell, 4096)
 
     def close(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -235,4 +243,6 @@ def _kill_all() -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         psutil.wait_procs(left, timeout=0.2)
-    logs.get().error("processes that cannot be killed", pids=[each.pid for each in psutil.Process().children(recursive=True)])
+    logs.get().error(
+        "processes that cannot be killed", pids=[each.pid for each in psutil.Process().children(recursive=True)]
+    )

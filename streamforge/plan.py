@@ -46,7 +46,9 @@ def _points(config: Any) -> list[PointConfig]:
 def _point_rules(adapter: str, points: list[PointConfig]) -> list[Rule]:
     return [
         Rule(
-            match=Match(adapter=literal(adapter), asset=literal(p.asset) if p.asset else "*", parameter=literal(p.parameter)),
+            match=Match(
+                adapter=literal(adapter), asset=literal(p.asset) if p.asset else "*", parameter=literal(p.parameter)
+            ),
             range=RangeRule(min=p.range[0], max=p.range[1]),
         )
         for p in points

@@ -20,6 +20,7 @@ def tree(gateway: Gateway, rules: list[dict[str, Any]], common: dict[str, Any]) 
     limits = _limits(gateway.supervision)
     critical = {"when_exhausted": WhenExhausted.ESCALATE, **limits}
     alone = {"when_exhausted": WhenExhausted.PARK, **limits}
+    stream = {**common, "stream": gateway.stream.model_dump(mode="json")}
     return supervisor(
         "streamforge", Strategy.ONE,
         # First to start and last to stop: a gateway whose stream does not come up can still say why.
@@ -31,9 +32,9 @@ def tree(gateway: Gateway, rules: list[dict[str, Any]], common: dict[str, Any]) 
         # What is below needs topics, topics need the broker.
         supervisor(
             "stream", Strategy.REST,
-            worker("broker", "actors.broker:BrokerActor", {**common, "stream": gateway.stream.model_dump(mode="json")},
+            worker("broker", "actors.broker:BrokerActor", stream,
                    start_within_s=JVM_START_S, stop_within_s=30.0, **critical),
-            worker("topics", "actors.topics:TopicsActor", common, restart=Restart.TRANSIENT, **critical),
+            worker("topics", "actors.topics:TopicsActor", stream, restart=Restart.TRANSIENT, **critical),
             **limits,
         ),
         supervisor(

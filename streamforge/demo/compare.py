@@ -126,7 +126,9 @@ async def _read_stream(bootstrap: str, since_ms: int, seen: Seen) -> None:
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     codec = Codec(SchemaIds())
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
         topics = await consumer.topics()
@@ -212,5 +214,3 @@ def _read_database(dsn: str, since_ms: int, seen: Seen) -> None:
 def _rows(cursor: Any) -> Iterable[Any]:
     while rows := cursor.fetchmany(10_000):
         yield from rows
-
-

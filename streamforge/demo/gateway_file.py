@@ -22,7 +22,9 @@ class Ports:
 
 def gateway_file(ports: Ports, durability: str, chaos: bool) -> str:
     """The whole file as YAML."""
-    return "\n".join([_head(ports, durability, chaos), _modbus(ports), _opcua(ports), _mqtt(ports), _tail(ports)]) + "\n"
+    return (
+        "\n".join([_head(ports, durability, chaos), _modbus(ports), _opcua(ports), _mqtt(ports), _tail(ports)]) + "\n"
+    )
 
 
 def _head(ports: Ports, durability: str, chaos: bool) -> str:
@@ -50,7 +52,9 @@ def _modbus(ports: Ports) -> str:
         who = f"asset: press_{press}, unit_id: {press}"
         for i, (name, unit) in enumerate(zip(signals.PRESS_FLOATS, units, strict=True)):
             limits = ", range: [-20, 400]" if name == "die_temperature" else ""
-            lines.append(f"      - {{{who}, parameter: {name}, address: {40001 + 2 * i}, type: float32, unit: {unit}{limits}}}")
+            lines.append(
+                f"      - {{{who}, parameter: {name}, address: {40001 + 2 * i}, type: float32, unit: {unit}{limits}}}"
+            )
         lines.append(f"      - {{{who}, parameter: strokes, address: 40013, type: uint32}}")
         lines.append(f"      - {{{who}, parameter: door_open, address: 10001, type: bool, classification: EVENT}}")
     return "\n".join(lines)
@@ -68,7 +72,9 @@ def _opcua(ports: Ports) -> str:
     for oven in range(1, signals.OVENS + 1):
         for name, unit in zip(signals.OVEN_SIGNALS, units, strict=True):
             node = f'"nsu={OPCUA_NAMESPACE};s=oven_{oven}.{name}"'
-            lines.append(f"      - {{asset: oven_{oven}, parameter: {name}, node: {node}, sampling_interval: 100ms, unit: {unit}}}")
+            lines.append(
+                f"      - {{asset: oven_{oven}, parameter: {name}, node: {node}, sampling_interval: 100ms, unit: {unit}}}"
+            )
     return "\n".join(lines)
 
 

@@ -71,7 +71,10 @@ class Meter:
                 newest = cursor.fetchone()[0]
                 if newest is None or float(newest) < self._begun:
                     return None
-                cursor.execute("SELECT 1 FROM readings WHERE device_time >= to_timestamp(%s) AND gateway_time >= to_timestamp(%s) LIMIT 1", (self._begun,) * 2)
+                cursor.execute(
+                    "SELECT 1 FROM readings WHERE device_time >= to_timestamp(%s) AND gateway_time >= to_timestamp(%s) LIMIT 1",
+                    (self._begun,) * 2,
+                )
                 return time.time() if cursor.fetchone() else None
         except psycopg2.Error:
             self._connection = None
@@ -121,7 +124,9 @@ class Meter:
         deadline, still, before = time.monotonic() + seconds, 0, None
         while still < STILL:
             if time.monotonic() > deadline:
-                raise DemoFailed(f"the gateway has not drained within {seconds:.0f} s; see streamforge status --data {self._parts.gateway_data}")
+                raise DemoFailed(
+                    f"the gateway has not drained within {seconds:.0f} s; see streamforge status --data {self._parts.gateway_data}"
+                )
             time.sleep(LOOK_EVERY_S)
             self._parts.check()
             now = self._movement()

@@ -60,7 +60,9 @@ class Parts:
         """Raises DemoFailed when a part has ended."""
         for process, name in ((self._gateway, "gateway"), (self._plant, "plant")):
             if process is not None and process.poll() is not None:
-                raise DemoFailed(f"the {name} ended with {process.returncode}; the end of {self.data / name}.log:\n{self.words(name)}")
+                raise DemoFailed(
+                    f"the {name} ended with {process.returncode}; the end of {self.data / name}.log:\n{self.words(name)}"
+                )
 
     def words(self, name: str) -> str:
         lines = (self.data / f"{name}.log").read_text(errors="replace").splitlines()

@@ -90,7 +90,9 @@ class Demo:
             if at is not None:
                 return at - self._begun
             time.sleep(0.02)
-        raise DemoFailed(f"no reading was stored within {FIRST_READING_WITHIN_S:.0f} s; the gateway's last words:\n{self._parts.words('gateway')}")
+        raise DemoFailed(
+            f"no reading was stored within {FIRST_READING_WITHIN_S:.0f} s; the gateway's last words:\n{self._parts.words('gateway')}"
+        )
 
     def _live(self, started: float, seconds: float | None) -> None:
         next_kill = started + CHAOS_EVERY_S
