@@ -60,15 +60,16 @@ class PostgresSink(Sink):
 
     async def close(self) -> None:
         connection, self._connection, self._session = self._connection, None, None
-        if connection is not None:
+        if connection is not None and self._call is not None and self._busy():
             self._shut(connection)
-        if self._call is not None:
             await asyncio.wait([self._call], timeout=CLOSE_WITHIN)
-        if connection is not None and (self._call is None or self._call.done()):
+        if self._busy():
+            return
+        if connection is not None:
             connection.close()
-        if self._thread is not None and (self._call is None or self._call.done()):
+        if self._thread is not None:
             self._thread.shutdown(wait=False)
-            self._thread = self._call = None
+        self._thread = self._call = None
 
     def _connected(self) -> Session:
         if self._session is None:
@@ -78,7 +79,7 @@ class PostgresSink(Sink):
     async def _within(self, seconds: float, what: str, work: Callable[[], T]) -> T:
         """Do blocking work in the thread. On any error the session is over, and the error is one of ours."""
         place = self._config.place()
-        if self._call is not None and not self._call.done():
+        if self._busy():
             raise NotConnected(f"database {place}: an earlier attempt still hangs, perhaps in looking up the host's name")
         self._thread = self._thread or ThreadPoolExecutor(1, "postgres")
         call = asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -102,10 +103,12 @@ class PostgresSink(Sink):
             self._call.add_done_callback(_swallow)
         await self.close()
 
+    def _busy(self) -> bool:
+        """Whether a call is still in the thread: one whose deadline passed, as long as it hangs."""
+        return self._call is not None and not self._call.done()
+
     def _shut(self, connection: Connection) -> None:
         """End the socket under a call that may be waiting on it; closing the connection itself would wait for the call."""
-        if self._call is None or self._call.done():
-            return
         with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as under:
             under.shutdown(socket.SHUT_RDWR)
 

