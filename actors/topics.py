@@ -37,7 +37,9 @@ async def run(context: Context) -> None:
         done = await ensure(context.config["bootstrap"], stream.disk_budget, partitions)
     if stream.bootstrap is None and "data_dir" in context.config:
         await asyncio.to_thread(make_durable, Path(context.config["data_dir"]) / "stream" / "kafka")
-    context.facts.update(topics=len(TOPICS), created=list(done.create), altered=sorted(done.alter), warnings=list(done.warnings))
+    context.facts.update(
+        topics=len(TOPICS), created=list(done.create), altered=sorted(done.alter), warnings=list(done.warnings)
+    )
     context.count("topics_created_total", len(done.create))
     context.count("topics_altered_total", len(done.alter))
     context.health(Status.HEALTHY, "; ".join(done.warnings) or None)
@@ -50,7 +52,9 @@ async def ensure(bootstrap: str, disk_budget: int, partitions: int) -> Plan:
     await admin.start()
     try:
         there = await _partitions(admin)
-        wanted = plan(there, await _settings(admin, [name.name for name in TOPICS if name.name in there]), disk_budget, partitions)
+        wanted = plan(
+            there, await _settings(admin, [name.name for name in TOPICS if name.name in there]), disk_budget, partitions
+        )
         if wanted.create:
             await _create(admin, wanted.create, disk_budget, partitions)
         if wanted.alter:
@@ -91,7 +95,12 @@ async def _create(admin: AIOKafkaAdminClient, names: Iterable[str], disk_budget:
     cluster = await admin.describe_cluster()
     replicas = min(len(cluster["brokers"]), BROKERS_AT_MOST)
     wanted = [
-        NewTopic(name, num_partitions=partitions, replication_factor=replicas, topic_configs=settings(topic(name), disk_budget, partitions))
+        NewTopic(
+            name,
+            num_partitions=partitions,
+            replication_factor=replicas,
+            topic_configs=settings(topic(name), disk_budget, partitions),
+        )
         for name in names
     ]
     answer = await admin.create_topics(wanted)
@@ -103,7 +112,9 @@ async def _create(admin: AIOKafkaAdminClient, names: Iterable[str], disk_budget:
 
 
 async def _alter(admin: AIOKafkaAdminClient, wanted: Mapping[str, Mapping[str, Any]]) -> None:
-    answers = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, dict(values)) for name, values in wanted.items()])
+    answers = await admin.alter_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name, dict(values)) for name, values in wanted.items()]
+    )
     for code, message, _, name in (resource for answer in answers for resource in answer.resources):
         if code:
             raise TopicsError(f"{name}: its settings could not be changed: {message or for_code(code).__name__}")

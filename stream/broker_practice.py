@@ -16,7 +16,9 @@ async def practise(bootstrap: str) -> None:
     async with asyncio.timeout(WITHIN_S):
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         await admin.start()
-        await admin.create_topics([NewTopic(TOPIC, num_partitions=2, replication_factor=1, topic_configs={"retention.ms": "60000"})])
+        await admin.create_topics(
+            [NewTopic(TOPIC, num_partitions=2, replication_factor=1, topic_configs={"retention.ms": "60000"})]
+        )
         await admin.close()
         await _transactions(bootstrap)
         await _read(bootstrap)
@@ -24,7 +26,9 @@ async def practise(bootstrap: str) -> None:
 
 async def _transactions(bootstrap: str) -> None:
     partition = TopicPartition(TOPIC, 0)
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id="practice", compression_type="zstd") as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=bootstrap, transactional_id="practice", compression_type="zstd"
+    ) as producer:
         for number in range(20):
             async with producer.transaction():
                 await producer.send_and_wait(TOPIC, b"x" * 200, key=str(number).encode())

@@ -76,7 +76,9 @@ class ChildProcess:
             self._on_line(line)
 
 
-async def start(command: Sequence[str | Path], on_line: Callable[[str], None], *, cwd: Path, keep: Sequence[int] = ()) -> ChildProcess:
+async def start(
+    command: Sequence[str | Path], on_line: Callable[[str], None], *, cwd: Path, keep: Sequence[int] = ()
+) -> ChildProcess:
     """Start a child that is killed when the calling *thread* ends (PDEATHSIG is per thread): call it on the worker's loop.
 
     `keep` are file descriptors the child inherits. setpriv (util-linux) sets the signal: a preexec_fn would run Python in a fork of threads.
@@ -84,7 +86,9 @@ async def start(command: Sequence[str | Path], on_line: Callable[[str], None], *
     """
     setpriv = shutil.which("setpriv", path=f"{os.environ.get('PATH', '')}:/usr/bin:/bin")
     if setpriv is None:
-        raise FileNotFoundError("setpriv (package util-linux) is missing: without it a crash could leave the broker behind")
+        raise FileNotFoundError(
+            "setpriv (package util-linux) is missing: without it a crash could leave the broker behind"
+        )
     process = await asyncio.create_subprocess_exec(
         setpriv,
         "--pdeathsig",

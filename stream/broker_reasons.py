@@ -42,7 +42,9 @@ def _ended(code: int) -> str:
             name = signal.Signals(-code).name
         except ValueError:
             name = str(-code)
-        return f"was killed by {name}" + (" (by somebody, or by the kernel for want of memory)" if name == "SIGKILL" else "")
+        return f"was killed by {name}" + (
+            " (by somebody, or by the kernel for want of memory)" if name == "SIGKILL" else ""
+        )
     return f"ended by itself with code {code}"
 
 

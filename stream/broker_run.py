@@ -94,7 +94,9 @@ class Broker:
                 self.data.repair()
             if verdict == "format":
                 await self._format()
-            safe_start_s = await self._safe_start() if verdict != "format" and not self.data.stopped_in_order() else None
+            safe_start_s = (
+                await self._safe_start() if verdict != "format" and not self.data.stopped_in_order() else None
+            )
             self.data.mark_running()
             self.child = await self._run("kafka.Kafka", str(self._file("server.properties")), extra=self._java_options)
             await self._until_answering(self.child)
@@ -117,8 +119,7 @@ class Broker:
     async def kill(self) -> None:
         if self.child:
             self.child.kill()
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(self.child.exited)
+            await asyncio.wait({self.child.exited})
 
     def death(self) -> BrokerDied:
         """Why it is gone; only when `exited` is done."""
@@ -133,7 +134,9 @@ class Broker:
         self._file("controller.properties").write_text(broker_settings.controller_properties(self.place))
         self._file("log4j2.properties").write_text(broker_settings.log_properties(self.place.logs))
 
-    async def _run(self, main: str, *arguments: str, extra: Sequence[str] = (), on_line: Callable[[str], None] | None = None) -> ChildProcess:
+    async def _run(
+        self, main: str, *arguments: str, extra: Sequence[str] = (), on_line: Callable[[str], None] | None = None
+    ) -> ChildProcess:
         java_options = options(self._heap, self.place.logs, self._file("log4j2.properties"))
         child = await broker_process.start(
             [self._java.path, *java_options, *extra, "-cp", self._jars.class_path, main, *arguments],
@@ -153,13 +156,17 @@ class Broker:
         self.data.discard_half_format()
         identity = self.data.claim_identity()
         settings = str(self._file("server.properties"))
-        child = await self._run("kafka.tools.StorageTool", "format", "--standalone", "-t", identity.cluster, "-c", settings)
+        child = await self._run(
+            "kafka.tools.StorageTool", "format", "--standalone", "-t", identity.cluster, "-c", settings
+        )
         self.child = child
         done, _ = await asyncio.wait({child.exited}, timeout=FORMAT_WITHIN_S)
         if not done:
             raise BrokerDied(f"Formatting {self.place.data} did not end within {FORMAT_WITHIN_S} s")
         if child.exited.result() != 0:
-            raise DataError(f"{self.place.data} could not be formatted. {explain(child.exited.result(), list(child.tail))}")
+            raise DataError(
+                f"{self.place.data} could not be formatted. {explain(child.exited.result(), list(child.tail))}"
+            )
         self.data.remember()
 
     async def _safe_start(self) -> float:
@@ -175,14 +182,20 @@ class Broker:
             self._on_line(line)
 
         arguments = str(self._file("controller.properties"))
-        self.child = child = await self._run("kafka.Kafka", arguments, extra=[o for o in self._java_options if "AOTCacheOutput" not in o], on_line=see)
+        self.child = child = await self._run(
+            "kafka.Kafka", arguments, extra=[o for o in self._java_options if "AOTCacheOutput" not in o], on_line=see
+        )
         ready = asyncio.create_task(_fenced_or_idle(fenced, active))
-        done, _ = await asyncio.wait({ready, child.exited}, timeout=SAFE_START_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {ready, child.exited}, timeout=SAFE_START_WITHIN_S, return_when=asyncio.FIRST_COMPLETED
+        )
         ready.cancel()
         if child.exited in done:
             raise self.death()
         if not done:
-            raise BrokerDied(f"The controller of the safe start was not active within {SAFE_START_WITHIN_S} s; see {self.place.logs}/kafka.log")
+            raise BrokerDied(
+                f"The controller of the safe start was not active within {SAFE_START_WITHIN_S} s; see {self.place.logs}/kafka.log"
+            )
         await child.stop(self._stop_within_s)
         return time.monotonic() - began
 
@@ -193,7 +206,9 @@ class Broker:
             if child.exited.done():
                 raise self.death()
             if time.monotonic() > deadline:
-                raise BrokerDied(f"The broker did not answer on port {self.place.port} within {START_WITHIN_S} s ({problem}); see {self.place.logs}/kafka.log")
+                raise BrokerDied(
+                    f"The broker did not answer on port {self.place.port} within {START_WITHIN_S} s ({problem}); see {self.place.logs}/kafka.log"
+                )
             await asyncio.wait({child.exited}, timeout=ASK_EVERY_S)
             problem = await answers("127.0.0.1", self.place.port, 5)
 

@@ -5,6 +5,8 @@ Pure: values in, text out. Topic settings stand in topics.py, JVM options in bro
 
 from __future__ import annotations
 
+import random
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,14 @@ TEN_YEARS_MIN = 10 * 365 * 24 * 60
 COMMON: dict[str, tuple[str | int, str]] = {
     "node.id": (NODE_ID, "one node, for ever"),
     "controller.listener.names": ("CONTROLLER", "kept apart from clients"),
-    "listener.security.protocol.map": ("BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT", "loopback only; nothing leaves the box here"),
-    "metadata.max.idle.interval.ms": (10_000, "an idle controller syncs a no-op twice a second by default: flash wear for nothing"),
+    "listener.security.protocol.map": (
+        "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "loopback only; nothing leaves the box here",
+    ),
+    "metadata.max.idle.interval.ms": (
+        10_000,
+        "an idle controller syncs a no-op twice a second by default: flash wear for nothing",
+    ),
     "metadata.log.segment.bytes": (8 * MIB, "default 1 GiB; small files free their space"),
     "metadata.log.max.record.bytes.between.snapshots": (4 * MIB, "a short log to replay at start"),
     "metadata.max.retention.bytes": (32 * MIB, "default 100 MiB"),
@@ -38,12 +46,18 @@ BROKER: dict[str, tuple[str | int, str]] = {
     "auto.leader.rebalance.enable": ("false", "nobody to rebalance to"),
     "group.initial.rebalance.delay.ms": (0, "the gateway assigns by itself; a tool's consumer need not wait"),
     # Recovery and transactions
-    "broker.session.timeout.ms": (60_000, "a stalled JVM is not fenced for nothing; after a crash the safe start does not wait for it"),
+    "broker.session.timeout.ms": (
+        60_000,
+        "a stalled JVM is not fenced for nothing; after a crash the safe start does not wait for it",
+    ),
     "transaction.partition.verification.enable": (
         "false",
         "else the first write of every transaction fails once and costs 100 ms; open transactions are watched for instead",
     ),
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": (2_000, "default 10 s: how long a dead worker's transaction can hold its readers up"),
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": (
+        2_000,
+        "default 10 s: how long a dead worker's transaction can hold its readers up",
+    ),
     "num.recovery.threads.per.data.dir": (2, "after a crash logs are read again"),
     "log.flush.offset.checkpoint.interval.ms": (10_000, "default 60 s: less to read again after a crash"),
     "log.flush.start.offset.checkpoint.interval.ms": (10_000, "as above, for deleted records"),
@@ -53,7 +67,10 @@ BROKER: dict[str, tuple[str | int, str]] = {
     "producer.id.expiration.ms": (MOST_INT, "default 1 day; as above"),
     # Time: record timestamp = arrival, given by us
     "log.message.timestamp.type": ("CreateTime", "the adapter's arrival time is kept; a replay must see the same"),
-    "log.message.timestamp.before.max.ms": (MOST_LONG, "a clock stepped forward between arrival and write must not reject"),
+    "log.message.timestamp.before.max.ms": (
+        MOST_LONG,
+        "a clock stepped forward between arrival and write must not reject",
+    ),
     "log.message.timestamp.after.max.ms": (MOST_LONG, "default 1 h; nor a clock stepped back"),
     # Disk
     "log.segment.bytes": (32 * MIB, "only whole segments are freed, and the last one is read again after a crash"),
@@ -85,7 +102,10 @@ SAFE_START: dict[str, tuple[str | int, str]] = {
 """DESIGN 6, safe start."""
 
 SYNCED: dict[str, tuple[str | int, str]] = {
-    "log.flush.interval.messages": (1, "acknowledged means on the disk; broker-wide, or the internal topics would roll back after a power cut"),
+    "log.flush.interval.messages": (
+        1,
+        "acknowledged means on the disk; broker-wide, or the internal topics would roll back after a power cut",
+    ),
 }
 
 
@@ -160,7 +180,7 @@ SWALLOWED = "likely deleted already and hence can be skipped"
 
 def log_properties(logs: Path) -> str:
     """log4j2: everything of note into a bounded file; what the actor must see (warnings and the lines named above) to the console."""
-    seen = "|".join((FENCED, ACTIVE, RELEASED, SWALLOWED))
+    seen = f"{FENCED}|{ACTIVE}|{RELEASED}|{SWALLOWED}"
     return f"""status=ERROR
 shutdownHook=disable
 appender.file.type=RollingFile
@@ -197,9 +217,6 @@ logger.config.level=WARN
 
 def free_ports() -> int:
     """A port P with P and P+1 free on loopback now, below the range the kernel hands out by itself: for tests and throw-away brokers."""
-    import random
-    import socket
-
     for _ in range(200):
         port = random.randrange(20_000, 32_000, 2)  # noqa: S311 - no secret
         with socket.socket() as first, socket.socket() as second:

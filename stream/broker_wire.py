@@ -1,16 +1,28 @@
-"""One connection for requests that aiokafka has no call for, with a deadline on each: is the broker answering, which transactions are open.
+"""One connection for requests that aiokafka has no call for, with a deadline on each, and the question whether anybody answers at all.
 
-Frames and correlates; the requests themselves are aiokafka structs, here only the one that asks whether anybody is there.
+Frames and correlates; what is asked stands in broker_requests.py. Plain TCP on loopback: a broker with TLS or SASL is only asked by
+aiokafka's own clients.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from types import TracebackType
+from typing import Any, Self
 
 API_VERSIONS = struct.pack(">hhi", 18, 0, 1) + struct.pack(">h", 11) + b"streamforge"
-"""ApiVersions v0 with request header v1: the one request every broker understands."""
+"""ApiVersions v0 with request header v1: the one request every broker understands, even before a login."""
 LARGEST_ANSWER = 16 * 2**20
+
+
+def split(bootstrap: str) -> tuple[str, int]:
+    """The first `host:port` of a list to its parts; ValueError says what would be right."""
+    first = bootstrap.split(",", 1)[0].strip()
+    host, _, port = first.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"bootstrap {bootstrap!r} is not host:port, as kafka.example:9092")
+    return host.strip("[]"), int(port)
 
 
 def framed(body: bytes) -> bytes:
@@ -26,7 +38,7 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
 
 
 async def answers(host: str, port: int, within_s: float) -> str | None:
-    """Ask ApiVersions; None when a broker answered within the time, else what went wrong in words."""
+    """Ask ApiVersions on a new connection; None when a broker answered within the time, else what went wrong in words."""
     try:
         async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(host, port)
@@ -42,16 +54,51 @@ async def answers(host: str, port: int, within_s: float) -> str | None:
         return "the connection was closed without an answer"
     except OSError as error:
         return str(error.strerror or error)
-    correlation, code = struct.unpack(">ih", body[:6])
-    return None if (correlation, code) == (1, 0) else f"an answer that is not Kafka's (correlation {correlation}, error {code})"
+    correlation, code = struct.unpack(">ih", body[:6]) if len(body) >= 6 else (None, None)
+    return (
+        None
+        if (correlation, code) == (1, 0)
+        else f"the answer is not Kafka's (correlation {correlation}, error {code})"
+    )
 
 
-def split(bootstrap: str) -> tuple[str, int]:
-    """`host:port` (the first of a list) to its parts; ValueError says what would be right."""
-    first = bootstrap.split(",", 1)[0].strip()
-    host, _, port = first.rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"bootstrap {bootstrap!r} is not host:port")
-    return host.strip("[]"), int(port)
+class Wire:
+    """One connection: `async with Wire(host, port, within_s) as wire: answer = await wire.ask(request)`. One question at a time.
+
+    TimeoutError, OSError or asyncio.IncompleteReadError: the connection is of no use any more.
+    """
+
+    def __init__(self, host: str, port: int, within_s: float) -> None:
+        self._host, self._port, self._within_s = host, port, within_s
+        self._correlation = 0
+
+    async def __aenter__(self) -> Self:
+        async with asyncio.timeout(self._within_s):
+            self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.transport.abort()
+
+    async def ask(self, request: Any) -> Any:
+        """Send an aiokafka request struct; the decoded answer as plain dicts and lists."""
+        self._correlation += 1
+        header = request.build_request_header(self._correlation, "streamforge")
+        async with asyncio.timeout(self._within_s):
+            self._writer.write(framed(header.encode() + request.encode()))
+            await self._writer.drain()
+            body = await read_frame(self._reader)
+        return decode(request, self._correlation, body)
 
 
+def decode(request: Any, correlation: int, body: bytes) -> Any:
+    """An answer's bytes to dicts and lists; ConnectionError when it is not the answer to this request."""
+    import io
+
+    buffer = io.BytesIO(body)
+    header = request.parse_response_header(buffer)
+    if header.correlation_id != correlation:
+        raise ConnectionError(f"answer {header.correlation_id} came to question {correlation}")
+    return request.RESPONSE_TYPE.decode(buffer).to_object()

@@ -93,7 +93,9 @@ class Jars:
         """Move a fetched file to its place in one step, after its SHA-256 was found right."""
         found = sha256_of(fetched)
         if found != part.sha256:
-            raise PartsError(f"{part.file_name}: SHA-256 is {found}, pinned is {part.sha256}; the download is broken or was changed on its way")
+            raise PartsError(
+                f"{part.file_name}: SHA-256 is {found}, pinned is {part.sha256}; the download is broken or was changed on its way"
+            )
         self.directory.mkdir(parents=True, exist_ok=True)
         beside = self.directory.parent / f"{part.file_name}.new"
         shutil.copyfile(fetched, beside)
@@ -179,7 +181,9 @@ def ready_jars(directory: Path | None = None) -> Jars:
     parts = pinned()
     if wrong := jars.wrong(parts):
         names = ", ".join(part.file_name for part in wrong[:3]) + (", ..." if len(wrong) > 3 else "")
-        raise PartsError(f"{len(wrong)} of Kafka's {len(parts)} jars are missing or changed in {jars.directory} ({names}); this helps: python -m stream.parts")
+        raise PartsError(
+            f"{len(wrong)} of Kafka's {len(parts)} jars are missing or changed in {jars.directory} ({names}); this helps: python -m stream.parts"
+        )
     return jars
 
 

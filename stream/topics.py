@@ -139,7 +139,10 @@ class Plan:
 
 
 def plan(
-    partitions_there: Mapping[str, int], settings_there: Mapping[str, Mapping[str, str]], disk_budget: int, partitions: int
+    partitions_there: Mapping[str, int],
+    settings_there: Mapping[str, Mapping[str, str]],
+    disk_budget: int,
+    partitions: int,
 ) -> Plan:
     """Compare what is there (partitions and settings by topic name) with the table. Pure."""
     create = tuple(one.name for one in TOPICS if one.name not in partitions_there)
@@ -150,7 +153,9 @@ def plan(
         if there is None:
             continue
         if there != partitions:
-            warnings.append(f"{one.name} has {there} partitions, the configuration says {partitions}: it keeps {there}, the number is fixed when a topic is made")
+            warnings.append(
+                f"{one.name} has {there} partitions, the configuration says {partitions}: it keeps {there}, the number is fixed when a topic is made"
+            )
         wanted = settings(one, disk_budget, there)
         given = settings_there.get(one.name, {})
         if any(given.get(name) != value for name, value in wanted.items()):

@@ -82,8 +82,8 @@ async def new_topic(kafka: str) -> AsyncIterator[MakeTopic]:
             if error[1]:
                 raise for_code(error[1])(error[2])
         made.append(name)
-        while not _led((await admin.describe_topics([name]))[0], partitions):
-            await asyncio.sleep(0.01)
+        while not _led((await admin.describe_topics([name]))[0], partitions):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # Kafka tells nobody when it leads a new partition
         return name
 
     async with asyncio.timeout(20):
