@@ -17,8 +17,8 @@ from pathlib import Path
 from stream.broker_settings import NODE_ID, Place
 from stream.parts import KAFKA_VERSION
 
-FREE_LEAST = 128 * 2**20
-"""A broker that meets a full disk halts at once; with less than this it is not started."""
+FREE_LEAST = 16 * 2**20
+"""With less than this a broker would halt at once; with more it comes up and can free what its retention allows."""
 
 
 class DataError(Exception):
@@ -88,23 +88,29 @@ def judge(
         return "repair"
     if meta.get("version") != "1":
         raise DataError(
-            f"{file} has version {meta.get('version')}; Kafka {KAFKA_VERSION} knows 1. Right would be the Kafka that wrote it"
+            f"{file} has version {meta.get('version')}; Kafka {KAFKA_VERSION} knows 1. Right would be the Kafka that wrote it, or another data_dir"
         )
+    if known and known.directory:
+        same = (meta["cluster.id"] == known.cluster, meta["directory.id"] == known.directory)
+        if not any(same):
+            raise DataError(
+                f"{file} belongs to cluster {meta['cluster.id']}, but identity.json beside it says {known.cluster}: "
+                "data of another gateway was put here. Right would be its own data_dir"
+            )
+        if not all(same) or meta["node.id"] != str(NODE_ID):
+            return "repair"
     if meta["node.id"] != str(NODE_ID):
         raise DataError(
-            f"{file} belongs to node {meta['node.id']}; a gateway's broker is node {NODE_ID}. Right would be this gateway's own data_dir"
+            f"{file} belongs to node {meta['node.id']}; a gateway's broker is node {NODE_ID}. "
+            "Right would be this gateway's own data_dir"
         )
-    if known and meta["cluster.id"] != known.cluster:
-        raise DataError(
-            f"{file} belongs to cluster {meta['cluster.id']}, but identity.json beside it says {known.cluster}: data of another gateway was put here. Right would be its own data_dir"
-        )
-    if known and known.directory and meta["directory.id"] != known.directory:
-        return "repair"
     return "start"
 
 
 def _whole(meta: dict[str, str]) -> bool:
-    return bool(meta.get("cluster.id") and meta.get("directory.id") and meta.get("node.id", "").isdigit())
+    """Are all four there, and the numbers numbers?"""
+    numbers = meta.get("node.id", "").isdigit() and meta.get("version", "").isdigit()
+    return bool(numbers and meta.get("cluster.id") and meta.get("directory.id"))
 
 
 class Data:

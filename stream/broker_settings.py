@@ -35,7 +35,7 @@ COMMON: dict[str, tuple[str | int, str]] = {
 
 BROKER: dict[str, tuple[str | int, str]] = {
     "process.roles": ("broker,controller", "one process"),
-    "inter.broker.listener.name": ("BROKER", ""),
+    "inter.broker.listener.name": ("BROKER", "as Kafka wants it named; one node talks to nobody"),
     # One node
     "offsets.topic.replication.factor": (1, "one node"),
     "transaction.state.log.replication.factor": (1, "one node"),

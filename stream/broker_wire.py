@@ -7,6 +7,7 @@ aiokafka's own clients.
 from __future__ import annotations
 
 import asyncio
+import io
 import struct
 from types import TracebackType
 from typing import Any, Self
@@ -52,8 +53,10 @@ async def answers(host: str, port: int, within_s: float) -> str | None:
         return f"no answer within {within_s:g} s"
     except asyncio.IncompleteReadError:
         return "the connection was closed without an answer"
+    except ConnectionRefusedError:
+        return "nobody listens there"
     except OSError as error:
-        return str(error.strerror or error)
+        return str(error)
     correlation, code = struct.unpack(">ih", body[:6]) if len(body) >= 6 else (None, None)
     return (
         None
@@ -95,10 +98,12 @@ class Wire:
 
 def decode(request: Any, correlation: int, body: bytes) -> Any:
     """An answer's bytes to dicts and lists; ConnectionError when it is not the answer to this request."""
-    import io
-
+    (answered,) = struct.unpack(">i", body[:4])
+    if answered != correlation:
+        raise ConnectionError(f"answer {answered} came to question {correlation}")
     buffer = io.BytesIO(body)
-    header = request.parse_response_header(buffer)
-    if header.correlation_id != correlation:
-        raise ConnectionError(f"answer {header.correlation_id} came to question {correlation}")
-    return request.RESPONSE_TYPE.decode(buffer).to_object()
+    try:
+        request.parse_response_header(buffer)
+        return request.RESPONSE_TYPE.decode(buffer).to_object()
+    except (ValueError, struct.error) as error:
+        raise ConnectionError(f"the answer to {type(request).__name__} cannot be read: {error}") from error
