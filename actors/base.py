@@ -6,6 +6,7 @@ makes the work-arounds hold (they are listed, with what happens without them, wh
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -80,8 +81,17 @@ class _Manager(multiprocCommon.MultiProcManager):  # type: ignore[misc]
             code = end.code if isinstance(end.code, int) else guard.EXIT_CRASH
         finally:
             # Not the interpreter's own way out: it would wait for the threads of libraries.
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stderr.flush()
             os._exit(code)
+
+
+    def childDied(self) -> bool:  # noqa: N802 - Thespian's name
+        """On SIGCHLD. Thespian's own notices come once, twice, or not at all for a child that never connected."""
+        super().childDied()
+        if self.actorInst is not None:
+            self.actorInst.guarded(self.actorInst.child_died)
+        return True
 
 
 class _Admin(multiprocCommon.MultiProcAdmin):  # type: ignore[misc]
@@ -94,9 +104,11 @@ class _Admin(multiprocCommon.MultiProcAdmin):  # type: ignore[misc]
 
     def run(self) -> None:
         guard.die_with_reaper(self.daemon)
+        guard.default_signals()
         guard.name_process("admin")
         _own_logging()
         os.write(self.report_to, b"%d" % os.getpid())
+        os.close(self.report_to)
         super().run()
         os._exit(0)
 
@@ -112,6 +124,7 @@ _start_logger = multiprocCommon.startupASLogger
 def _guarded_logger(*arguments: Any) -> None:
     """Thespian's logger process, which its administrator cannot do without. Nothing is logged through it."""
     guard.die_with(current_process()._parent_pid)  # type: ignore[attr-defined]
+    guard.default_signals()
     guard.name_process("logger")
     _start_logger(*arguments)
 
@@ -157,13 +170,22 @@ class Actor(thespian.Actor):  # type: ignore[misc]
 
     def receiveMessage(self, message: Any, sender: Address) -> Any:  # noqa: N802 - Thespian's name
         handler: Callable[[Any, Address], None] | None = getattr(self, _handler_of(type(message).__name__), None)
-        if handler is not None and self.exit_code == 0:
-            try:
-                handler(message, sender)
-            except Exception:
-                self.crash(traceback.format_exc())
+        if handler is not None:
+            self.guarded(lambda: handler(message, sender))
         # The watch lasts for one return only, and must be there after every message.
         return thespian.ThespianWatch(self.watched) if self.watched else None
+
+    def guarded(self, handler: Callable[[], None]) -> None:
+        """Call it, unless this actor is on its way out; its error is this actor's crash."""
+        if self.exit_code:
+            return
+        try:
+            handler()
+        except Exception:
+            self.crash(traceback.format_exc())
+
+    def child_died(self) -> None:
+        """A process forked from here has ended; which, its handle tells."""
 
     def crash(self, trace: str) -> None:
         """Tell the parent why, and end with EXIT_CRASH once it has read it."""
@@ -182,7 +204,7 @@ class Actor(thespian.Actor):  # type: ignore[misc]
         self.wakeupAfter(timedelta(seconds=max(0.0, after_s)), payload)
 
     def fork(self, actor: type[Actor]) -> tuple[Address, BaseProcess]:
-        """Start a child in a process of its own. The process handle tells pid, life and exit code; Thespian's notices only hint at it."""
+        """Start a child in a process of its own. Its handle tells pid, life and exit code."""
         address = self.createActor(actor)
         return address, self._myRef._child_procs[-1].childProc
 
@@ -193,11 +215,15 @@ def _handler_of(message: str) -> str:
 
 
 class NoAnswer(Exception):
-    """The actor asked did not answer in time."""
+    """The actor asked did not answer in time, or cannot be reached."""
+
+
+class SystemFailed(Exception):
+    """Thespian could not do what was asked; the text is its own."""
 
 
 class System:
-    """The actor system of one daemon, on a free loopback port of its own. At most one in a process."""
+    """The actor system of one daemon, on a free loopback port of its own. At most one in a process. Raises SystemFailed."""
 
     def __init__(self, tries: int = 3) -> None:
         guard.adopt_orphans()
@@ -207,30 +233,41 @@ class System:
             try:
                 self._system = thespian.ActorSystem("multiprocTCPBase", {"Admin Port": _free_port(), "Convention Address.IPv4": ""})
                 break
-            except thespian.ActorSystemException:
+            except thespian.ActorSystemException as error:
                 # Somebody took the port between the look and the use.
                 if not left:
-                    raise
+                    raise SystemFailed(f"the actor system does not start: {error}") from error
         _own_logging()
         self.admin_pid = int(os.read(reading, 32))
         os.close(reading)
         os.close(_Admin.report_to)
 
     def start(self, actor: type[Actor]) -> Address:
-        return self._system.createActor(actor)
+        """Raises SystemFailed."""
+        try:
+            return self._system.createActor(actor)
+        except thespian.ActorSystemException as error:
+            raise SystemFailed(f"{actor.__name__} could not be started: {error}") from error
 
     def tell(self, address: Address, message: object) -> None:
-        self._system.tell(address, message)
+        """Returns when the message has arrived. Raises SystemFailed, after 10 s at most."""
+        try:
+            self._system.tell(address, message)
+        except thespian.ActorSystemException as error:
+            raise SystemFailed(f"{type(message).__name__} did not arrive: {error}") from error
 
     def ask(self, address: Address, question: Any, timeout_s: float) -> Any:
         """The answer with the question's `request`; late answers to earlier questions are dropped. Raises NoAnswer."""
         deadline = time.monotonic() + timeout_s
-        answer = self._system.ask(address, question, timeout_s)
-        while getattr(answer, "request", None) != question.request:
-            left = deadline - time.monotonic()
-            if answer is None or left <= 0:
-                raise NoAnswer(f"no answer within {timeout_s:g} s")
-            answer = self._system.listen(timedelta(seconds=left))
+        try:
+            answer = self._system.ask(address, question, timeout_s)
+            while getattr(answer, "request", None) != question.request:
+                left = deadline - time.monotonic()
+                if answer is None or left <= 0:
+                    raise NoAnswer(f"no answer within {timeout_s:g} s")
+                answer = self._system.listen(timedelta(seconds=left))
+        except thespian.ActorSystemException as error:
+            raise NoAnswer(str(error)) from error
         return answer
 
     def shutdown(self) -> None:

@@ -91,7 +91,7 @@ class IoActor(Actor):
             self.send(self.parent, Started(self.name, self.incarnation))
 
     def _say_pong(self, shot: dict[str, Any]) -> None:
-        self.send(self.parent, Pong(self.name, self.incarnation, shot))
+        self.send(self.parent, Pong(self.name, self.incarnation, shot, self._ready))
 
     def _say_watch(self) -> None:
         self.send(self.parent, WatchTree(self.myAddress))
@@ -113,7 +113,7 @@ class IoActor(Actor):
         """Tell it soon instead of when asked; a status that flickers is told ten times a second at most."""
         if not self._told_soon:
             self._told_soon = True
-            asyncio.get_running_loop().call_later(TELL_AFTER_S, self._answer)
+            self.loop.call_later(TELL_AFTER_S, self._answer)
 
     def _answer(self) -> None:
         self._told_soon = False
@@ -175,8 +175,16 @@ class LoopThread:
             pass
         return [self._notices.popleft() for _ in range(len(self._notices))]
 
+    def call_later(self, delay_s: float, function: Callable[[], object]) -> None:
+        self.call(lambda: self._loop.call_later(delay_s, function))
+
+    def close(self) -> None:
+        """The bell, after the end."""
+        self._hear.close()
+        self._pull.close()
+
     def cancel_after(self, delay_s: float) -> None:
-        self.call(lambda: self._loop.call_later(delay_s, self._cancel))
+        self.call_later(delay_s, self._cancel)
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -189,6 +197,7 @@ class LoopThread:
             self._loop.run_until_complete(self._run(main))
         except BaseException:
             trace = traceback.format_exc()
+        self._loop.close()
         self.ring(lambda: ended(trace))
 
     async def _run(self, main: Callable[[], Awaitable[None]]) -> None:

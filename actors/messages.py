@@ -52,11 +52,15 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """A worker's answer, written by its loop: a wedged loop does not answer. `snapshot`: see `io_actor.snapshot`."""
+    """A worker's answer, written by its loop: a wedged loop does not answer. `snapshot`: see `io_actor.snapshot`.
+
+    `ready` repeats `Started`, for a supervisor that could not read it in time.
+    """
 
     name: str
     incarnation: int
     snapshot: dict[str, Any]
+    ready: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The supervisor actor: it tells decide.py what happened and does what it says. No sockets, no threads, no waiting: it must be able
 to answer, and to notice a death, at any moment.
 
-Deaths are read from the processes themselves (waitpid), which gives one end with its exit code for each incarnation. Thespian's notices
-come once, twice or with an address that lives again; they are only a reason to look.
+Deaths are read from the processes themselves (waitpid), which gives one end with its exit code for each incarnation; messages about
+them could come twice, not at all, or from an address that lives again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ from supervisors.spec import Child, walk
 from supervisors.watchers import Watchers
 
 LOOK_AGAIN_S = 0.01
-"""A child that said goodbye may still have its process: look again after so long, twice as long and so on, for about a second."""
 LEFTOVERS_S = 2.0
 """A killed supervisor counts as gone once its processes are gone too, or after so long."""
 
@@ -91,6 +90,8 @@ class Supervisor(Actor):
     def on_pong(self, answer: Pong, _sender: Address) -> None:
         changed = self._heard(answer.name, answer.incarnation, answer.snapshot)
         self._happened(state.Answered(answer.name, answer.incarnation))
+        if answer.ready:
+            self._happened(state.Started(answer.name, answer.incarnation))
         if changed:
             self.watchers.changed()
 
@@ -101,15 +102,13 @@ class Supervisor(Actor):
             self.watchers.changed()
         else:
             self._happened(state.Answered(fact.name, fact.incarnation))
+        if fact.node["state"] == state.Life.RUNNING:
+            self._happened(state.Started(fact.name, fact.incarnation))
 
     def on_crashed(self, fact: Crashed, _sender: Address) -> None:
         process = self.processes.get(fact.name)
         if process is not None and process.incarnation == fact.incarnation:
             process.crash = fact.trace
-
-    def on_child_actor_exited(self, _notice: object, _sender: Address) -> None:
-        self._look()
-        self.wake(LOOK_AGAIN_S, ("look", LOOK_AGAIN_S))
 
     # What comes from above.
 
@@ -145,11 +144,8 @@ class Supervisor(Actor):
     # Time.
 
     def on_wakeup_message(self, message: Any, _sender: Address) -> None:
-        what, number = message.payload
-        if what == "look":
+        if message.payload == "look":
             self._look()
-            if number < 1.0:
-                self.wake(2 * number, ("look", 2 * number))
         elif message.payload == self.watchers.planned:
             self.watchers.publish()
         elif message.payload == ("tick", self.tick_at):
@@ -234,6 +230,9 @@ class Supervisor(Actor):
 
     # Deaths.
 
+    def child_died(self) -> None:
+        self._look()
+
     def _look(self) -> None:
         now = time.monotonic()
         for name, process in list(self.processes.items()):
@@ -241,6 +240,7 @@ class Supervisor(Actor):
                 continue
             process.dead_since = process.dead_since or now
             if now - process.dead_since < LEFTOVERS_S and any(map(guard.alive, report.pids(self.seen[name].said))):
+                self.wake(LOOK_AGAIN_S, "look")
                 continue
             del self.processes[name]
             code = process.process.exitcode or 0

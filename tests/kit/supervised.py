@@ -176,5 +176,5 @@ def supervised(*children: Child, env: dict[str, str] | None = None, **fields: An
 
 def press(name: str, does: str = "wait", *, config: dict[str, Any] | None = None, **fields: Any) -> Child:
     """A test worker with short times."""
-    quick: dict[str, Any] = {"heartbeat_s": 0.6, "backoff_first_s": 0.02, "stop_within_s": 2.0}
+    quick: dict[str, Any] = {"heartbeat_s": 5.0, "backoff_first_s": 0.02, "stop_within_s": 2.0}
     return worker(name, "tests.kit.workers:Press", {"does": does, **(config or {})}, **{**quick, **fields})

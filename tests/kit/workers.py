@@ -6,6 +6,9 @@ import asyncio
 import ctypes
 import json
 import os
+import resource
+import signal
+import socket
 import time
 from pathlib import Path
 
@@ -32,6 +35,14 @@ async def run(context: Context) -> None:
         raise RuntimeError("the press is on fire")
     if does == "exit":
         os._exit(3)
+    if does == "abort":
+        os.abort()
+    if does == "illegal":
+        os.kill(os.getpid(), signal.SIGILL)
+    if does == "no_files":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        kept = [socket.socket() for _ in range(100)]
+        context.facts["open"] = len(kept)
     if does == "never_ready":
         await context.stopping.wait()
         return
@@ -57,6 +68,24 @@ async def run(context: Context) -> None:
 
 class Press(IoActor):
     main = staticmethod(run)
+
+
+class Broken(IoActor):
+    """Its process has no actor: making it fails."""
+
+    main = staticmethod(run)
+
+    def __init__(self) -> None:
+        raise RuntimeError("no room in the press shop")
+
+
+class Stuck(IoActor):
+    """Making it never ends."""
+
+    main = staticmethod(run)
+
+    def __init__(self) -> None:
+        time.sleep(600)
 
 
 async def serve(context: Context) -> None:

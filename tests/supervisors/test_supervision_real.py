@@ -7,8 +7,9 @@ import signal
 import time
 
 import psutil
+import pytest
 
-from supervisors.spec import Strategy, WhenExhausted, supervisor
+from supervisors.spec import Strategy, WhenExhausted, supervisor, worker
 from tests.kit.supervised import Supervised, press, still_alive, supervised
 
 
@@ -32,7 +33,7 @@ def test_a_killed_worker_is_back_at_once_and_its_neighbour_does_not_notice() -> 
 
 
 def test_a_stopped_worker_is_found_hung_and_killed_while_the_tree_goes_on_answering() -> None:
-    with supervised(press("a"), press("b")) as gateway:
+    with supervised(press("a", heartbeat_s=0.6), press("b")) as gateway:
         gateway.running()
         a = gateway.node("a")["pid"]
         os.kill(a, signal.SIGSTOP)
@@ -48,7 +49,7 @@ def test_a_stopped_worker_is_found_hung_and_killed_while_the_tree_goes_on_answer
 
 
 def test_a_loop_that_is_stuck_counts_as_hung() -> None:
-    with supervised(press("a", "wedge", restarts_max=0)) as gateway:
+    with supervised(press("a", "wedge", restarts_max=0, heartbeat_s=0.6)) as gateway:
         node = gateway.until("a", lambda n: n["state"] == "failed")
         assert "hung" in node["reason"]
 
@@ -76,10 +77,69 @@ def test_a_hopeless_worker_is_parked_alone_and_released_by_a_person() -> None:
         assert len(gateway.words("ready")) == 1
 
 
-def test_exits_are_told_apart() -> None:
-    with supervised(press("a", "exit", restarts_max=0), press("b", "raise", restarts_max=0)) as gateway:
-        assert gateway.until("a", lambda n: n["state"] == "failed")["last_exit"] == "exit code 3"
-        crash = gateway.until("b", lambda n: n["state"] == "failed")["last_exit"]
+@pytest.mark.parametrize(
+    ("does", "last_exit"),
+    [
+        ("exit", "exit code 3"),
+        ("abort", "killed by SIGABRT"),
+        ("illegal", "killed by SIGILL"),
+        ("finish", "finished"),
+    ],
+)
+def test_every_way_to_end_is_one_end_with_its_name(does: str, last_exit: str) -> None:
+    with supervised(press("a", does, restarts_max=1)) as gateway:
+        node = gateway.until("a", lambda n: n["state"] == "failed")
+        assert (node["last_exit"], node["restarts_total"]) == (last_exit, 1)
+        assert len(gateway.words("run")) == 2
+
+
+def test_sigterm_from_outside_ends_a_worker_once() -> None:
+    with supervised(press("a")) as gateway:
+        gateway.running()
+        os.kill(gateway.node("a")["pid"], signal.SIGTERM)
+        node = gateway.until("a", lambda n: n["state"] == "running" and n["restarts_total"])
+        assert (node["restarts_total"], node["last_exit"]) == (1, "killed by SIGTERM")
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ("tests.kit.workers:Broken", "exit code 70"),
+        ("tests.kit.workers:Nobody", "has no attribute 'Nobody'"),
+        ("tests.kit.no_such_room:Press", "No module named 'tests.kit.no_such_room'"),
+    ],
+)
+def test_what_cannot_even_be_made_fails_alone(run: str, reason: str) -> None:
+    broken = worker("a", run, restarts_max=1, backoff_first_s=0.01)
+    with supervised(supervisor("line", Strategy.ONE, broken, press("b"))) as gateway:
+        gateway.running()
+        assert reason in gateway.until("line/a", lambda n: n["state"] == "failed")["last_exit"]
+        assert gateway.words("ready") == ["b"]
+
+
+def test_one_that_is_stuck_before_its_first_message_is_killed_and_holds_up_no_stop() -> None:
+    stuck = worker("a", "tests.kit.workers:Stuck", start_within_s=0.5, stop_within_s=0.5, restarts_max=1)
+    with supervised(supervisor("line", Strategy.ONE, stuck)) as gateway:
+        gateway.until("line/a", lambda n: n["restarts_total"] == 1)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 0
+
+
+def test_a_worker_without_free_file_descriptors_ends_with_that_reason() -> None:
+    with supervised(press("a", "no_files", restarts_max=0), press("b")) as gateway:
+        assert "Too many open files" in gateway.until("a", lambda n: n["state"] == "failed")["last_exit"]
+
+
+def test_a_watcher_that_comes_back_is_told_again() -> None:
+    with supervised(press("a")) as gateway:
+        gateway.running()
+        os.kill(gateway.named("console").pid, signal.SIGKILL)
+        assert gateway.until("console", lambda n: n["restarts_total"] == 1)["last_exit"] == "killed by SIGKILL"
+
+
+def test_a_crash_is_told_with_the_end_of_its_traceback() -> None:
+    with supervised(press("a", "raise", restarts_max=0)) as gateway:
+        crash = gateway.until("a", lambda n: n["state"] == "failed")["last_exit"]
         assert crash.startswith("Traceback")
         assert crash.endswith("RuntimeError: the press is on fire")
 
@@ -97,7 +157,7 @@ def test_rest_for_one_stops_those_behind_in_reverse_and_starts_them_in_order() -
 
 
 def test_a_killed_supervisor_takes_its_workers_along_and_comes_back_without_doubles() -> None:
-    with supervised(supervisor("line", Strategy.ONE, press("a"), press("b"), heartbeat_s=2.0, backoff_first_s=0.02)) as gateway:
+    with supervised(supervisor("line", Strategy.ONE, press("a"), press("b"), heartbeat_s=5.0, backoff_first_s=0.02)) as gateway:
         gateway.running()
         old = [psutil.Process(gateway.node(path)["pid"]) for path in ("line", "line/a", "line/b")]
         os.kill(old[0].pid, signal.SIGKILL)
