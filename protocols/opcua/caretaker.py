@@ -6,6 +6,8 @@ import time
 from asyncio import sleep
 from dataclasses import dataclass, field
 
+from asyncua import ua
+
 from protocols.contract import Reading
 from protocols.opcua import binary, monitored
 from protocols.opcua.config import OpcUaConfig
@@ -14,7 +16,6 @@ from protocols.opcua.items import Item
 from protocols.opcua.link import Link, NoAnswer
 from protocols.opcua.resolve import read_namespaces, resolve
 from protocols.opcua.subscription import Subscription
-from protocols.opcua.types import ua
 
 _HEARTBEAT_S = 10.0
 _STATES = ("Running", "Failed", "NoConfiguration", "Suspended", "Shutdown", "Test", "CommunicationFault", "Unknown")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -95,15 +96,15 @@ def _kept_key(file: Path) -> rsa.RSAPrivateKey:
 
 def _write_once(file: Path, content: bytes, mode: int) -> None:
     """Whole or not at all, and never over what another process wrote meanwhile."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+    descriptor, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(descriptor, "wb") as out:
+        os.fchmod(descriptor, mode)
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
     with suppress(FileExistsError):
         os.link(part, file)
-    part.unlink()
+    Path(part).unlink()
 
 
 def _self_signed(key: rsa.RSAPrivateKey, uri: str, now: datetime) -> x509.Certificate:

@@ -49,7 +49,7 @@ def check_server(config: OpcUaConfig, mine: Identity, der: bytes | None, server_
 
 def _parsed(config: OpcUaConfig, der: bytes | None) -> x509.Certificate:
     try:
-        certificate = x509_from_der(der)  # type: ignore[no-untyped-call]
+        certificate = x509_from_der(der)
     except ValueError as wrong:
         raise NotConnected(f"{config.endpoint}: the server's certificate is unreadable: {wrong}") from None
     if not isinstance(certificate, x509.Certificate):

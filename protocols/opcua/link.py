@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.client.ua_session import UaSession
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
@@ -21,9 +22,9 @@ from protocols.contract import BadConfig, NotConnected
 from protocols.opcua import messages, quality
 from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.identity import Identity, check_server
-from protocols.opcua.types import ua
 
 _MODES = {"sign": ua.MessageSecurityMode.Sign, "sign_and_encrypt": ua.MessageSecurityMode.SignAndEncrypt}
+_NONE = "http://opcfoundation.org/UA/SecurityPolicy#None"
 _CLOSE_S = 2.0
 _LARGEST_ANSWER = 64 * 2**20
 
@@ -32,7 +33,7 @@ class NoAnswer(NotConnected):
     """One request was not answered in time; the connection may still stand."""
 
 
-class _Session(UaSession):
+class _Session(UaSession):  # type: ignore[misc]
     """asyncua's session, sending what we give it and handing back the bytes."""
 
     def ensure_publish_loop(self) -> None:
@@ -136,8 +137,26 @@ async def open_link(config: OpcUaConfig, identity: Identity | None) -> Link:
     except (NotConnected, BadConfig):
         raise
     except Exception as wrong:  # asyncua raises anything from AssertionError to NotEnoughData when a server refuses or lies
-        raise NotConnected(step.failure(wrong)) from wrong
+        offered = "" if identity or isinstance(wrong, OSError) else await _if_not_none(config)
+        raise NotConnected(step.failure(wrong) + offered) from wrong
     return link
+
+
+async def _if_not_none(config: OpcUaConfig) -> str:
+    """What a server offers that refuses to talk without security; for a message, so its own failure is none."""
+    with suppress(Exception):
+        async with asyncio.timeout(config.request_timeout):
+            offered = await _endpoints(config)
+        if all(e.SecurityPolicyUri != _NONE for e in offered):
+            return f". The server does not offer security None; it offers {_offers(offered)}"
+    return ""
+
+
+async def _endpoints(config: OpcUaConfig) -> list[Any]:
+    client = Client(config.endpoint, timeout=config.request_timeout)
+    client.uaclient.pre_request_hook = None
+    found: list[Any] = await client.connect_and_get_server_endpoints()
+    return found
 
 
 class _Step:
@@ -158,9 +177,7 @@ class _Step:
 async def _server_certificate(step: _Step, identity: Identity) -> tuple[bytes, list[str]]:
     """The certificate of the endpoint with our policy and mode, judged, and what is odd about it."""
     config = step.config
-    client = Client(config.endpoint, timeout=config.request_timeout)
-    client.uaclient.pre_request_hook = None
-    offered = await step.run("asking for its endpoints", client.connect_and_get_server_endpoints())
+    offered = await step.run("asking for its endpoints", _endpoints(config))
     mode = _MODES[config.security.mode]
     for one in offered:
         if one.SecurityMode == mode and one.SecurityPolicyUri == SecurityPolicyBasic256Sha256.URI:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from asyncua import ua
+
 from protocols.contract import Reading
 from protocols.opcua import quality
 from protocols.opcua.config import OpcUaPoint
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link
 from protocols.opcua.resolve import chunks
-from protocols.opcua.types import ua
 
 _NO_DEADBAND = frozenset({0x80440000, 0x80450000})
 """BadMonitoredItemFilterUnsupported, BadFilterNotAllowed."""

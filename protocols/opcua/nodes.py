@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from protocols.opcua.types import ua
+from asyncua import ua
 
 _NODE = re.compile(r"(?:ns=(?P<index>\d{1,5});|nsu=(?P<uri>[^;]+);)?(?P<kind>[isgb])=(?P<identifier>.+)", re.DOTALL)
 _NAMESPACE = re.compile(r"ns=(?P<index>\d{1,5});|nsu=(?P<uri>[^;]+);")

@@ -11,6 +11,8 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from asyncua import ua
+
 from protocols.contract import Reading, Reject
 from protocols.opcua import binary, quality
 from protocols.opcua.inbox import Inbox
@@ -18,7 +20,6 @@ from protocols.opcua.items import Item
 from protocols.opcua.link import Link, NoAnswer
 from protocols.opcua.monitored import value_of
 from protocols.opcua.resolve import chunks
-from protocols.opcua.types import ua
 
 _PATIENCE = 2
 """Reads in a row without an answer that end the connection."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from asyncua import ua
+
 from protocols.opcua import nodes, quality
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link
-from protocols.opcua.types import ua
 
 _T = TypeVar("_T")
 _BEYOND = 0xFFFFFFFF

@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from asyncua import ua
+
 from protocols.contract import NotConnected, Reading, Reject
 from protocols.opcua import binary, monitored, quality, watchdog
 from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.inbox import Inbox
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link
-from protocols.opcua.types import ua
 from protocols.opcua.watchdog import Action, Watch
 from schemas.records import Quality
 
@@ -265,7 +266,7 @@ class Subscription:
     def _send_again(self) -> None:
         for task in self._given_up:
             task.cancel()
-        self._given_up, self._pending = self._pending, set()
+        self._given_up, self._pending, self._hold_until = self._pending, set(), 0
 
     async def _recreate(self, why: str) -> None:
         """Raises NotConnected."""

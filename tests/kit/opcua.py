@@ -260,6 +260,13 @@ def point(parameter: str, key: str, **more: Any) -> dict[str, Any]:
     return {"parameter": parameter, "node": f"nsu={URI};s={key}", **more}
 
 
+async def soon(condition: Callable[[], Any], deadline_s: float = 8) -> None:
+    """Wait until this becomes true."""
+    async with asyncio.timeout(deadline_s):
+        while not condition():
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what is waited for has no event of its own
+
+
 class Tap:
     """Reads an adapter one reading at a time, so that a test need not know how they were batched."""
 

@@ -13,7 +13,7 @@ from asyncua import ua
 from protocols.load import make, validated
 from protocols.opcua import binary, values
 from schemas.records import Quality
-from tests.kit.opcua import URI, Tap, adapter_config, point, shared_server
+from tests.kit.opcua import URI, Tap, adapter_config, point, shared_server, soon
 
 AT = datetime(2026, 1, 29, 10, 0, 0, 123456, tzinfo=UTC)
 AT_US = int(AT.timestamp() * 1e6)
@@ -177,8 +177,7 @@ async def test_a_poll_gives_each_sample_once():
     await write(key, 1.0)
     async with adapter(point("temp", key, mode="poll", every="20ms")) as plc:
         await plc.next("temp")
-        while plc.health().counters.get("same_again", 0) < 3:
-            await asyncio.sleep(0.02)
+        await soon(lambda: plc.health().counters.get("same_again", 0) >= 3)
         await write(key, 1.0, at=datetime(2026, 1, 29, 10, 0, 1, tzinfo=UTC))
         assert (await plc.next("temp")).device_time == AT_US - 123456 + 1_000_000
 
@@ -210,8 +209,7 @@ async def test_groups_are_polled_at_their_own_interval():
     async with adapter(point("fast", fast, mode="poll", every="30ms"), point("slow", slow, mode="poll", every="1h")) as plc:
         await plc.until(lambda r: r.point.parameter == "slow")
         before = plc.health().counters["values"]
-        while plc.health().counters["values"] < before + 5:
-            await asyncio.sleep(0.02)
+        await soon(lambda: plc.health().counters["values"] >= before + 5)
 
 
 async def test_many_points_go_in_the_servers_chunks(monkeypatch):

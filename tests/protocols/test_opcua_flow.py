@@ -14,7 +14,7 @@ from protocols.contract import NotConnected
 from protocols.load import make, validated
 from protocols.opcua.subscription import SilentServer
 from schemas.records import Quality
-from tests.kit.opcua import URI, Gate, InThread, OpcUaServer, Tap, adapter_config, point
+from tests.kit.opcua import URI, Gate, InThread, OpcUaServer, Tap, adapter_config, point, soon
 
 QUICK = {"publishing_interval": "50ms", "keep_alive_count": 3, "watchdog": "300ms"}
 
@@ -46,12 +46,6 @@ async def write(plant, value):
     await plant(plant.server.write("Temp", float(value)))
 
 
-async def until(condition, deadline_s=8):
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def lost(plc, deadline_s=8):
     """The exception that ends the connection."""
     async with asyncio.timeout(deadline_s):
@@ -72,7 +66,7 @@ async def test_one_lost_message_is_asked_for_again(plant):
         lose = itertools.chain([True], itertools.repeat(False))
         plant.server.swallow = lambda result: has_data(result) and next(lose)
         await write(plant, 1)
-        await until(lambda: plant.server.swallowed)
+        await soon(lambda: plant.server.swallowed)
         await write(plant, 2)
         assert [(await plc.next("temp")).value for _ in range(2)] == [1.0, 2.0]
         assert plc.health().counters["republished"] == 1
@@ -98,7 +92,7 @@ async def test_a_subscription_that_stays_silent_is_made_anew(plant):
         await plc.next("temp")
         dead = plc.adapter._subscription.id
         plant.server.swallow = lambda result: result.SubscriptionId == dead
-        await until(lambda: plc.health().counters.get("subscriptions_recreated"))
+        await soon(lambda: plc.health().counters.get("subscriptions_recreated"))
         await write(plant, 42)
         await plc.until(lambda r: r.value == 42.0)
         assert plc.adapter._subscription.id != dead
@@ -133,7 +127,7 @@ async def test_after_a_given_up_session_a_sign_of_life_starts_over(plant):
 async def test_keep_alives_alone_are_life(plant):
     async with adapter(plant.server.url) as plc:
         await plc.next("temp")
-        await until(lambda: plc.health().counters.get("keep_alives", 0) >= 6)
+        await soon(lambda: plc.health().counters.get("keep_alives", 0) >= 6)
         assert "silences" not in plc.health().counters
 
 
@@ -152,7 +146,7 @@ async def test_a_subscription_the_server_ended_is_made_anew(plant):
         await plc.next("temp")
         subscription = plant.server.subscriptions[plc.adapter._subscription.id]
         await plant(subscription.monitored_item_srv.trigger_statuschange(ua.StatusCode(ua.StatusCodes.BadTimeout)))
-        await until(lambda: plc.health().counters.get("subscriptions_recreated"))
+        await soon(lambda: plc.health().counters.get("subscriptions_recreated"))
         await write(plant, 43)
         await plc.until(lambda r: r.value == 43.0)
 
@@ -161,7 +155,7 @@ async def test_a_subscription_the_server_forgot_is_made_anew(plant):
     async with adapter(plant.server.url) as plc:
         await plc.next("temp")
         await plant(plant.server.subscriptions.pop(plc.adapter._subscription.id).stop())
-        await until(lambda: plc.health().counters.get("subscriptions_recreated"))
+        await soon(lambda: plc.health().counters.get("subscriptions_recreated"))
         await write(plant, 44)
         await plc.until(lambda r: r.value == 44.0)
 
@@ -211,7 +205,7 @@ async def test_a_slow_reader_stops_the_asking_not_the_memory(plant):
             await plant(plant.server.write("Temp", float(n))) if n % 100 == 0 else plant._loop.call_soon_threadsafe(
                 lambda n=n: asyncio.ensure_future(plant.server.write("Temp", float(n)), loop=plant._loop)
             )
-        await until(lambda: plc.health().counters.get("pauses"))
+        await soon(lambda: plc.health().counters.get("pauses"))
         held = plc.adapter._inbox._held
         await asyncio.sleep(0.7)
         assert plc.adapter._inbox._held == held

@@ -1,0 +1,167 @@
+"""Channels, certificates and users against a real asyncua server with Basic256Sha256."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+
+from protocols.contract import NotConnected
+from protocols.load import make, validated
+from protocols.opcua.resolve import read_namespaces
+from tests.kit.opcua import InThread, OpcUaServer, Tap, Users, adapter_config
+from tests.kit.opcua_certificates import SERVER_URI, server_certificate
+
+POLICIES = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt, ua.SecurityPolicyType.Basic256Sha256_Sign]
+SECURED = {"policy": "Basic256Sha256"}
+LOGIN = {"user": "gateway", "password": "right"}
+
+
+class Doorman:
+    """The server's side of trust; a test may have it refuse."""
+
+    refuses: int | None = None
+
+    async def __call__(self, certificate, application) -> None:
+        if self.refuses:
+            raise ServiceError(self.refuses)
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    certificate, key = server_certificate().write(tmp_path_factory.mktemp("server"))
+    server = OpcUaServer(
+        policies=POLICIES, users=Users("gateway", "right"), uri=SERVER_URI, certificate=certificate, key=key, validator=Doorman()
+    )
+    on = InThread(server)
+    on.certificate = certificate
+    return on
+
+
+@pytest.fixture
+def doorman(plant):
+    yield plant.server.security["validator"]
+    plant.server.security["validator"].refuses = None
+
+
+@pytest.fixture
+def certs(tmp_path, plant):
+    """A certificate directory that trusts the plant's server."""
+    (tmp_path / "trusted").mkdir()
+    (tmp_path / "trusted" / "plant.der").write_bytes(plant.certificate.read_bytes())
+    return tmp_path
+
+
+@asynccontextmanager
+async def adapter(plant, certs, **more):
+    made = make(validated(adapter_config(plant.server.url, certs_dir=str(certs), **{"security": SECURED, **LOGIN, **more})))
+    try:
+        yield made
+    finally:
+        await asyncio.wait_for(made.close(), 5)
+
+
+@pytest.mark.parametrize("mode", ["sign", "sign_and_encrypt"])
+async def test_signed_and_encrypted_channels_carry_values_and_are_renewed(plant, certs, mode):
+    async with adapter(plant, certs, security={**SECURED, "mode": mode}) as plc:
+        await plc.connect()
+        tap = Tap(plc)
+        await tap.next("temp")
+        for n in range(3):
+            await plc._link.renew()
+            await read_namespaces(plc._link)  # the first request with the new keys
+            await plant(plant.server.write("Temp", 100.0 + n))
+            assert (await tap.next("temp")).value == 100.0 + n
+        assert plc.health().degraded == []
+
+
+async def test_an_unknown_server_is_refused_until_a_person_moves_its_certificate(plant, tmp_path):
+    async with adapter(plant, tmp_path) as plc:
+        with pytest.raises(NotConnected, match="BadCertificateUntrusted") as refused:
+            await plc.connect()
+        (file,) = (tmp_path / "rejected").iterdir()
+        assert str(file) in str(refused.value)
+        assert str(tmp_path / "trusted") in str(refused.value)
+        file.rename(tmp_path / "trusted" / file.name)
+        await plc.connect()
+        await Tap(plc).next("temp")
+
+
+async def test_trust_withdrawn_counts_at_the_next_connect(plant, certs):
+    async with adapter(plant, certs) as plc:
+        await plc.connect()
+        (certs / "trusted" / "plant.der").unlink()
+        with pytest.raises(NotConnected, match="BadCertificateUntrusted"):
+            await plc.connect()
+
+
+async def test_first_use_believes_the_first_and_only_the_first(plant, tmp_path):
+    security = {**SECURED, "trust": "first_use"}
+    async with adapter(plant, tmp_path, security=security) as plc:
+        await plc.connect()
+        await plc.connect()
+        (trusted,) = (tmp_path / "trusted").glob("*.der")
+        trusted.unlink()
+        with pytest.raises(NotConnected, match="BadCertificateUntrusted"):
+            await plc.connect()
+
+
+async def test_a_wrong_password_is_said(plant, certs):
+    async with adapter(plant, certs, password="wrong") as plc:
+        with pytest.raises(NotConnected, match=r"logging in failed: Bad.*user 'gateway' or its password"):
+            await plc.connect()
+
+
+async def test_a_server_without_anonymous_users_is_said(plant, certs):
+    async with adapter(plant, certs, user=None, password=None) as plc:
+        with pytest.raises(NotConnected, match="anonymous; right would be `user` and `password`"):
+            await plc.connect()
+
+
+async def test_a_server_that_does_not_trust_us_is_said_with_the_file_to_give_it(plant, certs, doorman):
+    doorman.refuses = ua.StatusCodes.BadCertificateUntrusted
+    async with adapter(plant, certs) as plc:
+        with pytest.raises(NotConnected, match=r"BadCertificateUntrusted.*copy .*own/certificate\.der into"):
+            await plc.connect()
+        doorman.refuses = None
+        await plc.connect()
+
+
+async def test_a_policy_the_server_has_not_is_said_with_what_it_offers(plant, certs):
+    async with adapter(plant, certs, security={"policy": "None"}) as plc:
+        with pytest.raises(NotConnected, match=r"does not offer security None.*Basic256Sha256 Sign"):
+            await plc.connect()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ends": -timedelta(hours=1)}, "BadCertificateTimeInvalid: it expired on"),
+        ({"starts": timedelta(days=1)}, "BadCertificateTimeInvalid: it is not valid before"),
+    ],
+    ids=["expired", "not yet valid"],
+)
+async def test_a_server_whose_certificate_has_the_wrong_time_is_refused(tmp_path, changes, words):
+    made = server_certificate(**changes)
+    certificate, key = made.write(tmp_path / "server")
+    server = OpcUaServer(policies=POLICIES, uri=SERVER_URI, certificate=certificate, key=key)
+    on = InThread(server)
+    (tmp_path / "trusted").mkdir()
+    (tmp_path / "trusted" / "it.der").write_bytes(made.der)
+    async with adapter(on, tmp_path) as plc:
+        with pytest.raises(NotConnected, match=words):
+            await plc.connect()
+    await on(server.stop())
+
+
+async def test_a_password_in_clear_text_is_warned_of(tmp_path):
+    server = OpcUaServer(users=Users("gateway", "right"))
+    on = InThread(server)
+    async with adapter(on, tmp_path, security={"policy": "None"}) as plc:
+        await plc.connect()
+        assert any("clear text" in s for s in plc.health().degraded)
+    await on(server.stop())
