@@ -1,8 +1,8 @@
 """One connection to a broker, from TCP to DISCONNECT, on asyncio; used once, then thrown away.
 
 paho packs and unpacks the packets (CONNECT, SUBSCRIBE, acknowledgements, reasons); the socket, TLS, time and order are ours, because paho's
-own connect blocks, its network thread reads without a bound, and its QoS 2 acknowledges before anything is stored. What is overridden are five
-names of the exactly pinned version; a test looks at them. Reconnecting is the caller's business.
+own connect blocks, its network thread reads without a bound, and its QoS 2 acknowledges before anything is stored. Three private names of
+the exactly pinned version are used, in Engine; a test looks at them. Reconnecting is the caller's business.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from protocols.mqtt.inbox import Inbox
 from protocols.mqtt.ledger import Ledger, Ticket
 from protocols.mqtt.mapping import Message
 
+CONNACK: Final = 2
 PINGRESP: Final = 13
 CLOSE_S: Final = 1.0
 """How long an orderly end may take."""
@@ -233,6 +234,8 @@ class Connection(asyncio.Protocol):
         self.heard = self.loop.time()
         arrived = time.time_ns() // 1000
         try:
+            if self.accepted_at is None and not self.splitter.buffer and data[0] >> 4 != CONNACK:
+                raise Malformed(f"{data[:20]!r} instead of CONNACK; does this port speak MQTT?")
             for packet in self.splitter.feed(data):
                 if isinstance(packet, Publish):
                     self._publish(packet, arrived)

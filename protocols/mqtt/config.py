@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, SecretStr, model_validator
 
 from protocols.mqtt import names, paths
 from protocols.mqtt.filters import overlap, split_filter
@@ -34,10 +34,15 @@ def _name(text: str) -> str:
     return text
 
 
+def _as_text(given: Any) -> Any:
+    """YAML reads `version: 5` as a number."""
+    return str(given) if isinstance(given, int) else given
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         raise ValueError(f"{name!r} is no time zone of this machine; right would be such as Europe/Berlin or UTC") from None
     return name
 
@@ -116,7 +121,7 @@ class _Subscription(Model):
 
 
 class JsonSubscription(_Subscription):
-    map: Literal["json"]
+    mapping: Literal["json"]
     """The payload is a JSON document."""
     points: list[JsonPoint] = Field(default_factory=list)
     """What is taken from it."""
@@ -148,7 +153,7 @@ class JsonSubscription(_Subscription):
 
 
 class RawSubscription(_Subscription):
-    map: Literal["raw"]
+    mapping: Literal["raw"]
     """The payload is one text, or bytes."""
     points: Annotated[list[RawPoint], Field(min_length=1)]
     """What is taken from it."""
@@ -161,7 +166,7 @@ class RawSubscription(_Subscription):
         return self
 
 
-Subscription = Annotated[JsonSubscription | RawSubscription, Discriminator("map")]
+Subscription = Annotated[JsonSubscription | RawSubscription, Discriminator("mapping")]
 
 
 def _check_names(one: _Subscription, points: list[tuple[str, str | None, paths.Path | None]], *, key: bool = False) -> None:
@@ -177,7 +182,7 @@ def _check_names(one: _Subscription, points: list[tuple[str, str | None, paths.P
                 raise ValueError(f"{text!r}: {{key}} is for `parameters: all` only")
             for inner in template.paths():
                 if path is None:
-                    raise ValueError(f"{text!r}: a raw payload has no {inner.text}; right would be `map: json`")
+                    raise ValueError(f"{text!r}: a raw payload has no {inner.text}; right would be `mapping: json`")
                 _check_follows(inner, path, text)
 
 
@@ -213,8 +218,8 @@ class MqttConfig(AdapterConfig):
     """Name or address of the broker."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Unset: 1883, with TLS 8883."""
-    version: Literal["3.1.1", "5"] = "5"
-    """Of the protocol."""
+    version: Annotated[Literal["3.1.1", "5"], BeforeValidator(_as_text)] = "3.1.1"
+    """Of the protocol. Every broker speaks 3.1.1; with 5 it says why it refuses or ends a connection, and keeps to the limits set here."""
     client_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     """Must be this connection's own: the broker throws out the older of two. Unset: `streamforge-` and the adapter's id."""
     session: Literal["persistent", "clean"] = "persistent"
@@ -246,10 +251,11 @@ class MqttConfig(AdapterConfig):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, given: Any) -> Any:
-        """`defaults` reach the subscriptions' points; `asset` also reaches the subscriptions."""
-        if not isinstance(given, dict) or not isinstance(given.get("defaults"), dict) or not isinstance(given.get("subscriptions"), list):
+        """What a subscription and `defaults` say for all their points."""
+        if not isinstance(given, dict) or not isinstance(given.get("subscriptions"), list):
             return given
-        defaults = given["defaults"]
+        defaults = given.get("defaults")
+        defaults = defaults if isinstance(defaults, dict) else {}
         return {**given, "subscriptions": [_with_defaults(one, defaults) for one in given["subscriptions"]]}
 
     @model_validator(mode="after")
@@ -276,13 +282,15 @@ class MqttConfig(AdapterConfig):
 
 
 def _with_defaults(one: Any, defaults: dict[str, Any]) -> Any:
-    """Defaults a kind of point does not know (`byte_order` for JSON) pass it by."""
+    """The nearest asset wins: the point's, the subscription's, the adapter's. Defaults a kind of point does not know pass it by."""
     if not isinstance(one, dict):
         return one
-    known: type[BaseModel] = RawPoint if one.get("map") == "raw" else JsonPoint
-    fitting = {name: value for name, value in defaults.items() if name in known.model_fields}
+    if "asset" in defaults:
+        one = {"asset": defaults["asset"], **one}
+    known: type[BaseModel] = RawPoint if one.get("mapping") == "raw" else JsonPoint
+    inner = {name: value for name, value in defaults.items() if name in known.model_fields}
+    inner |= {"asset": one["asset"]} if "asset" in one else {}
     points = one.get("points")
-    if isinstance(points, list):
-        inner = {name: value for name, value in fitting.items() if not (name == "asset" and "asset" in one)}
-        one = {**one, "points": [{**inner, **point} if isinstance(point, dict) else point for point in points]}
-    return {"asset": defaults["asset"], **one} if "asset" in defaults else one
+    if not isinstance(points, list):
+        return one
+    return {**one, "points": [{**inner, **point} if isinstance(point, dict) else point for point in points]}

@@ -143,13 +143,13 @@ class Mapper:
                 point = self._named(route, rule)
                 value = _raw_value(message.payload, config)
             except Unnamed as wrong:
-                rejects.add("name", str(wrong), None, rule.parameter.text)
+                rejects.add("name", f"{rule.asset.text} {rule.parameter.text}: {wrong}")
             except _TooMany as wrong:
                 rejects.add("too_many_points", str(wrong))
             except Unfit as wrong:
                 rejects.add(wrong.rule, str(wrong), point.asset, point.parameter)
             else:
-                yield Reading(point, value, *when, raw=None if config.type == "string" else bytes(message.payload[:KEPT]))
+                yield Reading(point, value, *when, raw=_raw_words(message.payload, config))
 
     def _json(self, route: _Route, message: Message, rejects: _Rejects) -> Iterator[Reading]:
         try:
@@ -190,7 +190,7 @@ class Mapper:
             result, raw = _json_value(value, config, rule.path)
             return Reading(point, result, device_time, status, reason, raw)
         except Unnamed as wrong:
-            rejects.add("name", str(wrong), None, rule.parameter.text)
+            rejects.add("name", f"{rule.asset.text} {rule.parameter.text}: {wrong}")
         except _TooMany as wrong:
             rejects.add("too_many_points", str(wrong))
         except times.Unreadable as wrong:
@@ -284,6 +284,13 @@ def _json_value(value: Any, config: JsonPoint | RawPoint | None, path: Path) -> 
     if config.is_scaled:
         return values.scaled(result, config.scale, config.offset), json.dumps(value).encode()
     return result, json.dumps(value).encode() if config.type and isinstance(value, str) and config.type != "string" else None
+
+
+def _raw_words(payload: bytes, config: RawPoint) -> bytes | None:
+    """The bytes the value was made of; a string is its own."""
+    if config.type == "string":
+        return None
+    return payload if config.at is None else payload[config.at : config.at + values.size(config.type)]
 
 
 def _raw_value(payload: bytes, config: RawPoint) -> Value:

@@ -18,7 +18,9 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _TO_MICROSECONDS: Final = {"s": Fraction(10**6), "ms": Fraction(1000), "us": Fraction(1), "ns": Fraction(1, 1000)}
 _NUMBER: Final = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?")
 _LEAP: Final = re.compile(r"([T ]\d\d:?\d\d:?)60")
-_MOST: Final = 2**63 - 1
+_FIRST: Final = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST: Final = (datetime(9999, 12, 31, 23, 59, 59, 999999, UTC) - _EPOCH) // _MICROSECOND
+"""Everything after us can hold these and show them."""
 
 
 class Unreadable(Exception):
@@ -33,9 +35,10 @@ class Instant(NamedTuple):
 
 def read(value: Any, form: Format, zone: ZoneInfo | None = None) -> Instant:
     """Raises Unreadable."""
-    if form == "iso8601":
-        return _iso(value, zone)
-    return Instant(_since_1970(value, form))
+    instant = _iso(value, zone) if form == "iso8601" else Instant(_since_1970(value, form))
+    if not _FIRST <= instant.microseconds <= _LAST:
+        raise Unreadable(f"{value!r:.80} is beyond the years 1 to 9999")
+    return instant
 
 
 def _since_1970(value: Any, form: Format) -> int:
@@ -43,10 +46,7 @@ def _since_1970(value: Any, form: Format) -> int:
         value = Fraction(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Fraction) or not math.isfinite(value):
         raise Unreadable(f"{value!r:.80} is no number; right would be {form} since 1970")
-    microseconds = round(value * float(_TO_MICROSECONDS[form]) if isinstance(value, float) else value * _TO_MICROSECONDS[form])
-    if not -_MOST < microseconds < _MOST:
-        raise Unreadable(f"{value!r:.80} {form} since 1970 is beyond any date")
-    return microseconds
+    return round(value * float(_TO_MICROSECONDS[form]) if isinstance(value, float) else value * _TO_MICROSECONDS[form])
 
 
 def _iso(value: Any, zone: ZoneInfo | None) -> Instant:
@@ -60,7 +60,7 @@ def _iso(value: Any, zone: ZoneInfo | None) -> Instant:
         twice = local.utcoffset() != local.replace(fold=1).utcoffset() and _exists(local)
         return Instant((local.astimezone(UTC) - _EPOCH) // _MICROSECOND + leap, twice)
     except OverflowError:
-        raise Unreadable(f"{value!r:.80} is beyond any date") from None
+        raise Unreadable(f"{value!r:.80} is beyond the years 1 to 9999") from None
 
 
 def _moment(value: Any) -> tuple[datetime, int]:

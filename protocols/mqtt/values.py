@@ -62,9 +62,14 @@ def from_bytes(payload: bytes, kind: BinaryType, order: Literal["big", "little"]
     return _number(value) if kind.startswith("float") else _integer(value)
 
 
+def size(kind: RawType) -> int:
+    """Bytes of a binary type."""
+    return struct.calcsize("=" + CODES[kind])
+
+
 def scaled(value: Value, scale: float, offset: float) -> Value:
-    """The value times scale, plus offset. Raises Unfit for a result that is no number."""
-    return _number(float(value) * scale + offset) if isinstance(value, int | float) else value
+    """The value times scale, plus offset, to 15 digits: 273 * 0.1 is 27.3 to everybody but binary floating point. Raises Unfit."""
+    return float(f"{_number(float(value) * scale + offset):.15g}") if isinstance(value, int | float) else value
 
 
 def _number(value: Any) -> float:

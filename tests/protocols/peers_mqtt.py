@@ -27,7 +27,7 @@ async def peer(tmp_path: Path) -> AsyncIterator[Peer]:
 
 def _config(port: int, **more: Any) -> dict[str, Any]:
     point = {"parameter": "{topic[3]}", "type": "number", "unit": "celsius"}
-    subscription = {"topic": "plant/+/sensors/+", "map": "raw", "asset": "{topic[1]}", "points": [point]}
+    subscription = {"topic": "plant/+/sensors/+", "mapping": "raw", "asset": "{topic[1]}", "points": [point]}
     # amqtt speaks 3.1.1 only.
     version = "5" if BINARY else "3.1.1"
     base = {"id": "hall", "protocol": "mqtt", "host": "127.0.0.1", "port": port, "version": version, "keepalive": "4s", "connect_timeout": "2s"}
