@@ -93,7 +93,8 @@ class Decoder:
                 decoded.poison.append(_poison(topic, partition, message, wire, wrong))
                 return
             if name != "reading":
-                document = Document(topic, message.key or b"", name, fields, partition, message.offset)
+                at = message.timestamp * 1000
+                document = Document(topic, message.key or b"", name, fields, partition, message.offset, wire, at)
                 decoded.documents.append(document)
                 return
             index = self._table.add(series_of(fields))

@@ -146,7 +146,8 @@ def test_documents_and_readings_of_one_topic_are_told_apart():
     wire = codec.encode_document(letter)
     decoded = codec.decode("t", 0, messages([reading(), wire, b"junk", reading()]))
     assert decoded.records[0].offsets.tolist() == [0, 3]
-    assert [(d.schema, d.offset) for d in decoded.documents] == [("dead_letter", 1)]
+    assert [(d.schema, d.offset, d.wire) for d in decoded.documents] == [("dead_letter", 1, wire)]
+    assert decoded.documents[0].arrived == decoded.records[0].arrived[0]
     assert decoded.documents[0].fields == letter.fields
     assert [p.offset for p in decoded.poison] == [2]
 
