@@ -106,6 +106,9 @@ class Worker:
         found = await stage_snapshots.find(self._consumer, self._state_topic, self._partitions)
         await self._restore(found)
         self._consumer.assign(self._committed)
+        suspects = self._doubt.suspects
+        if suspects and self._committed.get((suspects.topic, suspects.partition), 0) >= suspects.next:
+            self._doubt.passed()
         now = time.monotonic()
         spread = self._settings.snapshot_every / max(1, len(self._partitions))
         for n, partition in enumerate(self._partitions):
@@ -121,7 +124,9 @@ class Worker:
                 await self._producer.start(START_WITHIN_S)
                 return
             except StreamLost as lost:
-                words = f"the local stream does not answer since {time.strftime('%H:%M:%S', time.localtime(since))}: {lost}"
+                words = (
+                    f"the local stream does not answer since {time.strftime('%H:%M:%S', time.localtime(since))}: {lost}"
+                )
                 self._context.health(Status.DEGRADED, words)
             if self._context.stopping.is_set():
                 raise asyncio.CancelledError
@@ -169,7 +174,9 @@ class Worker:
 
     def _take_snapshot_back(self, partition: int, snapshot: Snapshot | None) -> dict[str, int]:
         """The offsets the partition's state stands for; nothing for a state that could not be read."""
-        if snapshot is not None and all(snapshot.offsets.get(t, 0) <= self._committed[t, partition] for t in self._stage.inputs):
+        if snapshot is not None and all(
+            snapshot.offsets.get(t, 0) <= self._committed[t, partition] for t in self._stage.inputs
+        ):
             try:
                 self._stage.restore(partition, snapshot.state)
                 self._kept[partition] = snapshot.offsets
@@ -214,7 +221,9 @@ class Worker:
         """What comes within one transaction's time, judged."""
         one = Round()
         end = time.monotonic() + self._settings.transaction_every
-        while (left := end - time.monotonic()) > 0 and one.read < TRANSACTION_MAX and not self._context.stopping.is_set():
+        while (
+            (left := end - time.monotonic()) > 0 and one.read < TRANSACTION_MAX and not self._context.stopping.is_set()
+        ):
             for place, messages in (await self._consumer.poll(POLL_MAX, left)).items():
                 self._judge(place, messages, one)
                 one.read += len(messages)
@@ -255,7 +264,9 @@ class Worker:
 
     def _set_aside(self, place: Partition, message: Any, one: Round) -> None:
         words = f"poison: the {self._context.config['stage']} ended twice over this record; it was not decoded again"
-        one.poison.append(Poison(*place, message.offset, message.timestamp * 1000, message.key, message.value or b"", words))
+        one.poison.append(
+            Poison(*place, message.offset, message.timestamp * 1000, message.key, message.value or b"", words)
+        )
 
     def _step(self, place: Partition, messages: list[Any], one: Round) -> None:
         try:
@@ -292,9 +303,14 @@ class Worker:
         context = self._context
         context.count("transactions_total")
         context.count("read_total", one.read)
-        context.count("written_total", sum(len(j.rows) for o in one.outputs for j in o.readings) + sum(len(o.documents) for o in one.outputs))
+        context.count(
+            "written_total",
+            sum(len(j.rows) for o in one.outputs for j in o.readings) + sum(len(o.documents) for o in one.outputs),
+        )
         for poison in one.poison:
-            context.count(f'refused_total{{rule="{poison.reason.partition(":")[0] if poison.reason.startswith("poison") else "decode"}"}}')
+            context.count(
+                f'refused_total{{rule="{poison.reason.partition(":")[0] if poison.reason.startswith("poison") else "decode"}"}}'
+            )
         for outputs in one.outputs:
             for name, n in outputs.counters.items():
                 context.count(name, n)

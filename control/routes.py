@@ -21,7 +21,7 @@ from control import metrics
 from control.metrics import json_safe
 from control.problems import Kind, Problem, handle
 from control.state import State
-from control.values import read_topic
+from control.values import check_topic, read_topic
 
 PAGE = Path(__file__).resolve().parents[1] / "ui_static"
 FRAME_EVERY_S = 1.0
@@ -128,6 +128,7 @@ class watching:  # noqa: N801 - reads as a statement: `with watching(state) as s
 async def tail(request: Request) -> Response:
     """A topic's records as JSON lines: the last `last` of each partition, then, with `follow`, what comes."""
     topic = request.path_params["topic"]
+    check_topic(topic)
     last = number(request, "last", 10, 100_000)
     follow = request.query_params.get("follow", "true") == "true"
     state = state_of(request)

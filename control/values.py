@@ -121,11 +121,18 @@ def device_or_gateway(records: Records, row: int) -> int:
     return int(records.gateway_time[row]) if device == NO_TIME else device
 
 
-async def read_topic(context: Context, topic: str, last: int, follow: bool) -> AsyncIterator[dict[str, Any]]:
-    """A topic's records as people and programs see them: `last` of each partition, then what comes. Raises Problem."""
+def check_topic(topic: str) -> None:
+    """Raises Problem for a topic that cannot be shown."""
     names = [t.name for t in TOPICS if not t.compacted]
     if topic not in names:
         raise Problem(Kind.NOT_FOUND, f"there is no topic {topic!r} to show; there are {', '.join(names)}")
+
+
+async def read_topic(context: Context, topic: str, last: int, follow: bool) -> AsyncIterator[dict[str, Any]]:
+    """A topic's records as people and programs see them: `last` of each partition, then what comes.
+
+    When the stream is lost, the last thing told is `{"error": ...}`: the answer has begun long before.
+    """
     consumer, codec = consumer_of(context), codec_of(context)
     try:
         await consumer.start(START_WITHIN_S)
@@ -140,7 +147,7 @@ async def read_topic(context: Context, topic: str, last: int, follow: bool) -> A
             if not follow and not polled and all([await consumer.position(p) >= ends[p] for p in places]):
                 return
     except StreamLost as lost:
-        raise Problem(Kind.UNREACHABLE, f"{topic} cannot be read: {lost}") from None
+        yield {"error": f"{topic} cannot be read: {lost}"}
     finally:
         await consumer.stop()
 

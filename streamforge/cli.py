@@ -148,12 +148,15 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Show a topic's records, the newest first ones and then what comes."""
+    from control.problems import Kind, Problem
     from streamforge.client import Gateway
     from streamforge.tables import show_record
 
     out = console()
     with Gateway(data) as gateway:
         for record in gateway.lines(f"/api/v1/topics/{topic}/tail?last={last}&follow={str(follow).lower()}"):
+            if "error" in record:
+                raise Problem(Kind.UNREACHABLE, record["error"])
             print(json.dumps(record), flush=True) if as_json else show_record(out, record)
 
 

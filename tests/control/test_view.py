@@ -52,7 +52,10 @@ def test_rates_are_per_second_and_survive_a_restart():
 
 
 def test_the_flow_lists_each_kind_in_the_order_of_the_tree():
-    nodes = [worker("data_path/sinks/s", gauges={"lag": 7}), worker("data_path/adapters/a", counters={"rejects_total": 2})]
+    nodes = [
+        worker("data_path/sinks/s", gauges={"lag": 7}),
+        worker("data_path/adapters/a", counters={"rejects_total": 2}),
+    ]
     flow = view.flow(tree(*nodes), view.Rates())
     assert flow["sinks"][0]["lag"] == 7
     assert flow["adapters"][0]["rejected"] == 2

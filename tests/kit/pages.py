@@ -1,0 +1,112 @@
+"""The fixture `page_server`: the gateway's real routes and page over a tree and values that the test gives; and `browser`, headless
+Chromium where Debian's is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, sync_playwright
+
+from actors.context import Context
+from control.routes import app
+from control.state import State
+from control.values import Values
+from schemas.records import Classification, Kind, Quality, Records, Series
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def worker(path: str, status: str = "HEALTHY", **more: Any) -> dict[str, Any]:
+    return {
+        "id": path, "role": "worker", "state": "running", "status": status, "reason": None, "pid": 4242, "restarts": 0, "restarts_max": 5,
+        "restarts_total": 0, "started_at": time.time_ns() // 1000 - 90_000_000, "last_exit": None, "counters": {}, "gauges": {}, "facts": {}, **more,
+    }  # fmt: skip
+
+
+def branch(path: str, *children: dict[str, Any]) -> dict[str, Any]:
+    return {**worker(path), "role": "supervisor", "strategy": "one_for_one", "children": list(children)}
+
+
+def readings(asset: str, parameter: str, numbers: list[float], quality: Quality = Quality.GOOD) -> Records:
+    """Readings of now, as a decoder would give them."""
+    n, now = len(numbers), time.time_ns() // 1000
+    series = Series(asset, parameter, "bar", Classification.TELEMETRY, "a", "1", None, "g")
+    times = np.full(n, now, np.int64)
+    return Records(
+        "telemetry.clean", 0, [series], np.arange(n, dtype=np.int64), times, np.zeros(n, np.int32), times, times,
+        np.full(n, Kind.DOUBLE, np.uint8), np.array(numbers, np.float64), np.full(n, quality, np.uint8), [b""] * n,
+    )  # fmt: skip
+
+
+class PageServer:
+    """The local API on a loopback port, in a thread, over what `tree` and `note` were given."""
+
+    def __init__(self) -> None:
+        config = {
+            "gateway": {"id": "press-shop-1", "site": "Esslingen"},
+            "bootstrap": "127.0.0.1:1",
+            "data_dir": ".",
+            "partitions": 1,
+        }
+        self.context = Context(id="control_path/api", config=config)
+        self.values = Values(self.context)
+        self.state = State(self.context, "9.9.9", self.values)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        settings = uvicorn.Config(
+            app(self.state, ["127.0.0.1"], may_act=False), log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        )
+        self.server = uvicorn.Server(settings)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self.server.serve(sockets=[self._listener])), daemon=True
+        )
+
+    def __enter__(self) -> PageServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.stopping.set()
+        self.server.should_exit = True
+        self._thread.join(10)
+
+    def tree(self, *nodes: dict[str, Any]) -> None:
+        self.state.take(branch("streamforge", *nodes))
+
+    def note(self, records: Records) -> None:
+        self.values._round += 1
+        self.values._note(records)
+
+
+@pytest.fixture
+def page_server() -> Iterator[PageServer]:
+    with PageServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed; this helps: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield opened
+        opened.close()
