@@ -162,8 +162,8 @@ async def _answering(context: Context, problems: Problems, broker: Broker) -> No
         silent = time.monotonic() - heard
         problems.set("silent", f"the broker (pid {broker.pid}) has not answered for {silent:.0f} s: {problem}")
         if silent > SILENT_S:
-            await broker.kill()
-            raise BrokerDied(f"The broker had not answered for {silent:.0f} s ({problem}) and was killed")
+            # Killed only after this has become the reason: else its end by SIGKILL would be.
+            raise BrokerDied(f"The broker had not answered for {silent:.0f} s ({problem}) and is killed")
 
 
 async def _measured(context: Context, broker: Broker) -> None:

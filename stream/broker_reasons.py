@@ -32,8 +32,8 @@ def explain(code: int, console: Sequence[str]) -> str:
             if re.search(pattern, line):
                 return f"The broker {how}: {meaning} [{_short(line)}]"
     telling = next((line for line in console if line.startswith(("ERROR", "FATAL", "Error", "Exception"))), None)
-    said = telling or (console[-1] if console else None)
-    return f"The broker {how}" + (f". It said: {_short(said)}" if said else " and said nothing")
+    said = telling or next((line for line in reversed(console) if not line.startswith("INFO")), None)
+    return f"The broker {how}" + (f". It said: {_short(said)}" if said else " and did not say why")
 
 
 def _ended(code: int) -> str:

@@ -77,13 +77,8 @@ async def new_topic(kafka: str) -> AsyncIterator[MakeTopic]:
 
     async def make(partitions: int = 1, settings: dict[str, str] | None = None, prefix: str = "t") -> str:
         name = f"{prefix}-{uuid.uuid4().hex[:10]}"
-        answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings or {})])
-        for error in answer.topic_errors:
-            if error[1]:
-                raise for_code(error[1])(error[2])
+        await _create(admin, name, partitions, settings or {})
         made.append(name)
-        while not _led((await admin.describe_topics([name]))[0], partitions):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # Kafka tells nobody when it leads a new partition
         return name
 
     async with asyncio.timeout(20):
@@ -93,6 +88,26 @@ async def new_topic(kafka: str) -> AsyncIterator[MakeTopic]:
         if made:
             await admin.delete_topics(made)
         await admin.close()
+
+
+async def one_topic(bootstrap: str, name: str, partitions: int = 1) -> None:
+    """Make a topic on any broker; for brokers of a test's own."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    async with asyncio.timeout(20):
+        await admin.start()
+        try:
+            await _create(admin, name, partitions, {})
+        finally:
+            await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, settings: dict[str, str]) -> None:
+    answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
+    for error in answer.topic_errors:
+        if error[1]:
+            raise for_code(error[1])(error[2])
+    while not _led((await admin.describe_topics([name]))[0], partitions):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # Kafka tells nobody when it leads a new partition
 
 
 def _led(described: dict, partitions: int) -> bool:

@@ -107,7 +107,7 @@ def test_cluster_ids_are_as_kafka_makes_them() -> None:
         (1, ["Error: LinkageError: java.lang.UnsupportedClassVersionError: kafka/Kafka"], "17 or newer is needed"),
         (1, ["java.io.IOException: Input/output error"], "the disk reports input/output errors"),
         (1, ["WARN a", "ERROR something new (Log)", "at x"], "It said: ERROR something new"),
-        (0, [], "ended by itself with code 0 and said nothing"),
+        (0, ["INFO Becoming the active controller"], "ended by itself with code 0 and did not say why"),
     ],
 )  # fmt: skip
 def test_why_a_broker_ended_is_said_in_words(code: int, console: list[str], message: str) -> None:

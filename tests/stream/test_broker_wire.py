@@ -30,6 +30,7 @@ def says(answer: bytes) -> Handler:
         await reader.read(100)
         writer.write(answer)
         writer.close()
+        await writer.wait_closed()
 
     return handle
 
@@ -37,6 +38,7 @@ def says(answer: bytes) -> Handler:
 async def is_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize(

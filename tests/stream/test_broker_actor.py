@@ -1,0 +1,231 @@
+"""The broker actor with a real JVM: it starts, survives every kill, keeps the data, lets nobody else in, and says why it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from actors import broker as broker_actor
+from actors.context import Context, Status
+from stream import broker_settings
+from stream.broker_claim import Claimed
+from stream.broker_data import DataError
+from stream.broker_process import start
+from stream.broker_run import BrokerDied
+from stream.broker_settings import free_ports
+from tests.kit.broker_actor import ROOT, config, launch, running
+from tests.kit.kafka import one_topic
+
+
+async def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
+    async with (
+        AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id="writer") as producer,
+        producer.transaction(),
+    ):
+        for value in values:
+            await producer.send_and_wait(topic, value, partition=0)
+
+
+async def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
+    """The first `count` committed values of partition 0."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    values: list[bytes] = []
+    async with consumer, asyncio.timeout(20):
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        while len(values) < count:
+            values += [r.value for rs in (await consumer.getmany(timeout_ms=200)).values() for r in rs]
+    return values
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def until(true: Callable[[], bool], within_s: float = 10) -> None:
+    """For what tells nobody: processes, files, counters."""
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_formats_starts_stops_in_order_and_starts_again_on_another_port(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        assert first.context.status is Status.HEALTHY
+        assert first.context.facts["version"] == "4.3.1"
+        assert first.context.facts["safe_start"] is False
+        await one_topic(first.bootstrap, "kept")
+        await write(first.bootstrap, "kept", [b"1", b"2"])
+        listening = {c.laddr.ip for c in psutil.Process(first.jvm).net_connections() if c.status == psutil.CONN_LISTEN}
+        assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
+        await first.stop()
+        assert first.context.facts["stopped_in_order"] is True
+        assert first.context.gauges["broker_disk_bytes"] > 0
+        assert first.context.gauges["broker_rss_bytes"] > 50e6
+    async with running(tmp_path) as second:
+        assert second.context.facts["safe_start"] is False
+        assert await read(second.bootstrap, "kept", 2) == [b"1", b"2"]
+
+
+async def test_a_killed_jvm_is_a_crash_with_a_reason_and_the_next_start_is_a_safe_one(tmp_path: Path) -> None:
+    async with running(tmp_path, durability="synced") as first:
+        await one_topic(first.bootstrap, "kept")
+        await write(first.bootstrap, "kept", [b"1"])
+        os.kill(first.jvm, signal.SIGKILL)
+        crash = await first.ended()
+        assert isinstance(crash, BrokerDied)
+        assert "was killed by SIGKILL" in str(crash)
+    (tmp_path / "stream" / "kafka" / "meta.properties").write_bytes(b"\0" * 100)
+    async with running(tmp_path) as second:
+        assert second.context.facts["safe_start"] is True
+        assert second.context.facts["repaired"] is True
+        assert second.context.counters["broker_safe_starts_total"] == 1
+        assert await read(second.bootstrap, "kept", 1) == [b"1"]
+        log = (tmp_path / "stream" / "logs" / "kafka.log").read_text()
+        assert broker_settings.FENCED in log
+        assert broker_settings.SWALLOWED not in log
+
+
+async def test_nobody_else_gets_at_the_data_and_an_orphan_is_ended(tmp_path: Path) -> None:
+    """One actor process, killed in the end: meanwhile others are refused, afterwards its JVM is gone."""
+    port = free_ports()
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.kit.broker_actor", str(tmp_path), str(port),
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert program.stdout
+    word, jvm, facts = (await asyncio.wait_for(program.stdout.readline(), 40)).decode().split(" ", 2)
+    assert (word, json.loads(facts)["port"]) == ("ready", port)
+
+    same_data, _ = launch(config(tmp_path))
+    refused = await same_data.ended()
+    assert isinstance(refused, Claimed)
+    assert f"is in use by pid {program.pid}" in str(refused)
+    same_port, _ = launch(config(tmp_path / "other", port))
+    refused = await same_port.ended()
+    assert isinstance(refused, Claimed)
+    assert f"Port {port} of 127.0.0.1 is taken by pid {jvm}" in str(refused)
+    assert not gone(int(jvm)), "the first one is unharmed"
+
+    program.kill()
+    await program.wait()
+    await until(lambda: gone(int(jvm)))
+
+
+async def test_a_jvm_that_hangs_is_reported_and_then_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("ASK_EVERY_S", 0.1), ("ASK_WITHIN_S", 0.3), ("SILENT_S", 1.0)):
+        monkeypatch.setattr(broker_actor, name, seconds)
+    async with running(tmp_path) as actor:
+        os.kill(actor.jvm, signal.SIGSTOP)
+        await until(lambda: actor.context.status is Status.DEGRADED)
+        assert "has not answered for" in str(actor.context.reason)
+        crash = await actor.ended(10)
+        assert isinstance(crash, BrokerDied)
+        assert "and is killed" in str(crash)
+        assert gone(actor.jvm)
+
+
+async def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    actor, ready = launch(config(tmp_path))
+    await until((tmp_path / "stream" / "identity.json").exists)
+    actor.context.stopping.set()
+    assert await actor.ended(10) is None
+    assert not ready.is_set()
+    assert [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])] == []
+
+
+async def test_an_orphan_of_ours_is_killed_and_a_stranger_is_not(tmp_path: Path) -> None:
+    """The claim names a JVM whose actor is gone: here a process that holds the lock in its place."""
+    root = tmp_path / "stream"
+    claim = await broker_actor.Claim.take(root)
+    orphan = await start(["sleep", "60"], lambda _: None, cwd=tmp_path, keep=[claim.descriptor])
+    claim.write(orphan.pid)
+    given = json.loads((root / "claim.json").read_text())
+    claim.release()
+    (root / "claim.json").write_text(json.dumps({**given, "actor_started": 1.0}))
+    taken = await broker_actor.Claim.take(root)
+    assert await orphan.exited == -signal.SIGKILL
+
+    other = await start(["sleep", "60"], lambda _: None, cwd=tmp_path, keep=[taken.descriptor])
+    taken.release()
+    with pytest.raises(Claimed, match="is in use by"):
+        await broker_actor.Claim.take(root)
+    assert other.running
+    other.kill()
+    await other.exited
+
+
+async def test_a_kafka_started_by_hand_on_the_data_is_named(tmp_path: Path) -> None:
+    lock = tmp_path / "stream" / "kafka" / ".lock"
+    lock.parent.mkdir(parents=True)
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", holds, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:  # noqa: ASYNC220
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(Claimed, match=rf"in use by another Kafka: pid {other.pid}"):
+            await broker_actor.run(Context(id="b", config=config(tmp_path)))
+
+
+async def test_a_taken_port_of_a_stranger_is_named_before_any_jvm_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        with pytest.raises(Claimed, match=rf"Port {port} of 127.0.0.1 is taken by pid {os.getpid()}"):
+            await broker_actor.run(Context(id="b", config=config(tmp_path, port)))
+
+
+async def test_data_of_a_newer_kafka_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "stream"
+    root.mkdir()
+    (root / "identity.json").write_text(json.dumps({"cluster": "C", "directory": "D", "kafka": "9.0.0"}))
+    with pytest.raises(DataError, match=r"was written by Kafka 9\.0\.0"):
+        await broker_actor.run(Context(id="b", config=config(tmp_path)))
+
+
+async def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
+    with pytest.raises(DataError, match=r"is full: 1 MiB free, 16 MiB are the least"):
+        await broker_actor.run(Context(id="b", config=config(tmp_path)))
+
+
+async def test_a_dropped_commit_marker_is_an_alarm() -> None:
+    context = Context(id="b", config={})
+    problems = broker_actor.Problems(context)
+    broker_actor._on_line(
+        context, problems, f"INFO x, these partitions are {broker_settings.SWALLOWED} (TransactionMarkerChannelManager)"
+    )
+    assert context.status is Status.DEGRADED
+    assert "readings may appear twice" in str(context.reason)
+    assert context.counters["broker_markers_swallowed_total"] == 1
+
+
+async def test_a_named_cluster_is_only_asked(kafka: str) -> None:
+    actor, ready = launch({"data_dir": "unused", "stream": {"bootstrap": kafka}})
+    await asyncio.wait_for(ready.wait(), 10)
+    assert actor.context.status is Status.HEALTHY
+    assert actor.context.facts["external"] is True
+    actor.context.stopping.set()
+    assert await actor.ended(5) is None
+
+
+async def test_a_named_cluster_that_is_away_is_said(tmp_path: Path) -> None:
+    port = free_ports()
+    actor, ready = launch({"data_dir": str(tmp_path), "stream": {"bootstrap": f"127.0.0.1:{port}"}})
+    await until(lambda: actor.context.status is Status.DEGRADED)
+    assert actor.context.reason == f"Kafka at 127.0.0.1:{port} does not answer: nobody listens there"
+    assert not ready.is_set()
+    actor.context.stopping.set()
+    assert await actor.ended(5) is None
