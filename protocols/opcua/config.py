@@ -85,6 +85,7 @@ class OpcUaConfig(AdapterConfig):
     endpoint: str
     """Where the server listens, as `opc.tcp://192.0.2.20:4840/path`."""
     security: SecurityConfig = SecurityConfig()
+    """How the connection is protected, and which servers are believed."""
     user: str | None = None
     """User name at the server; unset: anonymous."""
     password: str | None = None
@@ -108,6 +109,7 @@ class OpcUaConfig(AdapterConfig):
     buffer: Annotated[int, Field(ge=1000, le=1_000_000)] = 20_000
     """Most readings held here while the stream is slow; then the server is not asked for more, and its queues fill."""
     points: Annotated[list[OpcUaPoint], Field(min_length=1)]
+    """What is subscribed to and polled."""
 
     @field_validator("endpoint")
     @classmethod

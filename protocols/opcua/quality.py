@@ -28,7 +28,7 @@ def judged(code: int) -> tuple[Quality, str | None]:
     """The quality and its reason; a plain Good has none.
 
     >>> judged(0x40900000)
-    (<Quality.UNCERTAIN: 2>, 'UncertainLastUsableValue: Whatever was updating this value has stopped doing so.')
+    (<Quality.UNCERTAIN: 2>, 'UncertainLastUsableValue: Whatever was updating this value has stopped doing so')
     """
     parts = [] if code & 0xFFFF0000 == 0 else [words(code)]
     if code & OVERFLOW == OVERFLOW:
@@ -47,9 +47,9 @@ def overflowed(code: int) -> bool:
 def words(code: int) -> str:
     """`BadNodeIdUnknown: The node id refers to ...`; codes that the standard does not name keep their number."""
     name, text = get_name_and_doc(code & 0xFFFF0000)
-    if name in {"Good", "Uncertain", "Bad"} and code & 0x3FFF0000:
+    if text.startswith("Unknown StatusCode"):
         return f"{name}: status code 0x{code:08X}"
-    return f"{name}: {text}"
+    return f"{name}: {text.rstrip('.')}"
 
 
 def name(code: int) -> str:

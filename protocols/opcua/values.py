@@ -21,7 +21,7 @@ _NESTED = (23, 24, 25)
 
 
 class Unusable(Exception):
-    """The value is none of number, boolean and string. The text says what it is, and what would be right."""
+    """The value is none of number, boolean and string. The text says what it is (`is an array ...`), and what would be right."""
 
 
 def micros(ticks: int | None) -> int | None:
@@ -49,7 +49,7 @@ def reading(point: Point, value: DataValue, element: str | None = None) -> Readi
     except Unusable as problem:
         # A bad status is the more important news: with it, servers send whatever they have.
         if status is not Quality.BAD:
-            status, reason = Quality.BAD, str(problem)
+            status, reason = Quality.BAD, f"the value {problem}"
         plain = None
     if plain is None and status is not Quality.BAD:
         return None

@@ -251,7 +251,7 @@ def adapter_config(url: str, points: list[dict[str, Any]] | None = None, **more:
         "request_timeout": "2s",
         "connect_timeout": "2s",
         "defaults": {"asset": "press_4"},
-        "points": points or [point("temp", "Temp")],
+        "points": [point("temp", "Temp")] if points is None else points,
         **more,
     }
 
@@ -263,8 +263,8 @@ def point(parameter: str, key: str, **more: Any) -> dict[str, Any]:
 async def soon(condition: Callable[[], Any], deadline_s: float = 8) -> None:
     """Wait until this becomes true."""
     async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what is waited for has no event of its own
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.01)
 
 
 class Tap:

@@ -86,9 +86,9 @@ async def test_what_fits_no_reading_is_one_bad_reading_with_the_reason(value):
     async with adapter(point("odd", key), point("temp", "Ticking")) as plc:
         reading = await plc.next("odd")
         assert (reading.value, reading.status) == (None, Quality.BAD)
-        assert reading.reason.startswith("is ")
+        assert reading.reason.startswith("the value is ")
         await plc.next("temp")
-        assert any(s.startswith("press_4/odd: is ") for s in plc.health().degraded)
+        assert any(s.startswith("press_4/odd: the value is ") for s in plc.health().degraded)
 
 
 async def test_status_codes_become_quality_with_the_reason():
