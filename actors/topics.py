@@ -34,9 +34,9 @@ async def run(context: Context) -> None:
     stream = StreamConfig.model_validate(context.config.get("stream", {}))
     partitions = int(context.config.get("partitions", stream.partitions))
     async with asyncio.timeout(WITHIN_S):
-        done = await ensure(context.config["bootstrap"], stream.disk_budget, partitions)
-    if stream.bootstrap is None and "data_dir" in context.config:
-        await asyncio.to_thread(make_durable, Path(context.config["data_dir"]) / "stream" / "kafka")
+        done, there = await ensure(context.config["bootstrap"], stream.disk_budget, partitions)
+        if stream.bootstrap is None:
+            await make_durable(Path(context.config["data_dir"]) / "stream" / "kafka", there)
     context.facts.update(
         topics=len(TOPICS), created=list(done.create), altered=sorted(done.alter), warnings=list(done.warnings)
     )
@@ -46,8 +46,8 @@ async def run(context: Context) -> None:
     context.ready()
 
 
-async def ensure(bootstrap: str, disk_budget: int, partitions: int) -> Plan:
-    """Do what the plan says on this broker; what was done."""
+async def ensure(bootstrap: str, disk_budget: int, partitions: int) -> tuple[Plan, dict[str, int]]:
+    """Do what the plan says on this broker; what was done, and how many partitions each topic has now, every one with a leader."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="streamforge-topics")
     await admin.start()
     try:
@@ -59,15 +59,24 @@ async def ensure(bootstrap: str, disk_budget: int, partitions: int) -> Plan:
             await _create(admin, wanted.create, disk_budget, partitions)
         if wanted.alter:
             await _alter(admin, wanted.alter)
+        return wanted, await _led(admin)
     finally:
         await admin.close()
-    return wanted
 
 
-def make_durable(data: Path) -> None:
-    """A new topic's directory is not synced into its parent by Kafka: on some file systems a power cut would take it with its first readings."""
-    if not data.is_dir():
-        return
+async def make_durable(data: Path, partitions: Mapping[str, int]) -> None:
+    """Wait for the topics' directories, which Kafka makes after it has answered, and sync them and their names to the disk.
+
+    Kafka does not sync a new directory into its parent: on some file systems a power cut would take it with its first readings.
+    """
+    wanted = [data / f"{name}-{number}" for name, count in partitions.items() for number in range(count)]
+    while missing := [path for path in wanted if not path.exists()]:
+        wanted = missing
+        await asyncio.sleep(0.02)
+    await asyncio.to_thread(_sync_all, data)
+
+
+def _sync_all(data: Path) -> None:
     for directory in data.iterdir():
         if directory.is_dir():
             sync_directory(directory)
@@ -76,6 +85,16 @@ def make_durable(data: Path) -> None:
 
 async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
     return {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics()}
+
+
+async def _led(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    """Wait until every partition has a leader: only then can it be written to."""
+    names = [one.name for one in TOPICS]
+    while True:
+        topics = await admin.describe_topics(names)
+        if all(t["error_code"] == 0 and all(p["leader"] >= 0 for p in t["partitions"]) for t in topics):
+            return {t["topic"]: len(t["partitions"]) for t in topics}
+        await asyncio.sleep(0.02)
 
 
 async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
