@@ -15,8 +15,8 @@ from protocols.contract import Adapter, Batch, Health, NotConnected, Point
 from protocols.modbus.config import ModbusTcpConfig
 from protocols.modbus.health import health
 from protocols.modbus.plan import Limits, plan, signals
-from protocols.modbus.poll import Poller
-from protocols.modbus.report import Report
+from protocols.modbus.poll import Poll, Poller
+from protocols.modbus.report import Answered, Failed, Report
 from protocols.modbus.schedule import Group, Unit, after_poll, next_due
 from protocols.modbus.wire import Tally, Wire
 
@@ -35,6 +35,7 @@ class ModbusTcpAdapter(Adapter):
         self._report = Report(self._signals, with_time=config.time == "poll")
         self._tally = Tally()
         self._missed_polls = 0
+        self._poll: Poll | None = None
         self._wire: Wire | None = None
 
     def _make_groups(self) -> list[Group]:
@@ -62,6 +63,7 @@ class ModbusTcpAdapter(Adapter):
 
     def _start_over(self, now: float) -> None:
         """A new connection: every group is due, every unit and every refused point deserves a try."""
+        self._poll = None
         for group in self._groups:
             group.due = now
             group.known.retry(now)
@@ -72,17 +74,27 @@ class ModbusTcpAdapter(Adapter):
         """The next poll of one group; its readings may be none, when nothing changed or a silent unit stayed silent."""
         if self._wire is None:
             raise NotConnected(f"{self._config.host}:{self._config.port}: not connected")
-        loop = asyncio.get_running_loop()
-        group, wait = next_due(self._groups, loop.time())
         try:
-            await self._wire.rest(wait)
-            brought = await self._poller.poll(group)
+            brought = await self._next_part(self._wire)
         except NotConnected as gone:
             raise self._lost(str(gone)) from gone
-        # From here on nothing waits: a cancelled read has told nobody anything.
-        group.due, missed = after_poll(group.due, group.every, loop.time())
-        self._missed_polls += missed
-        return Batch(self._report.readings(brought, loop.time()), time.time_ns() // 1000)
+        # From here on nothing waits: a read that was cancelled has told nobody anything.
+        return Batch(self._report.readings(brought, asyncio.get_running_loop().time()), time.time_ns() // 1000)
+
+    async def _next_part(self, wire: Wire) -> list[Answered | Failed]:
+        """What the poll that is due brings, or its next part."""
+        loop = asyncio.get_running_loop()
+        if self._poll is None:
+            group, wait = next_due(self._groups, loop.time())
+            await wire.rest(wait)
+            self._poll = self._poller.begin(group)
+        poll = self._poll
+        brought, complete = await self._poller.go_on(poll)
+        if complete:
+            poll.group.due, missed = after_poll(poll.group.due, poll.group.every, loop.time())
+            self._missed_polls += missed
+            self._poll = None
+        return brought
 
     def _lost(self, reason: str) -> NotConnected:
         self._report.lost(reason)

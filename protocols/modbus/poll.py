@@ -1,7 +1,7 @@
 """One poll of one group: asks for its reads, repeats what is worth repeating, takes refused reads apart, gives up silent units.
 
-The only state kept is in the groups and units (schedule.py), and it changes only when a poll is complete, so that a poll that
-was cancelled leaves nothing half learned. Says what happened as `Answered` and `Failed`; makes no readings.
+What is learned of addresses is kept in the groups (schedule.py) and changes only when a poll is complete, so that one that was
+cancelled leaves nothing half learned. Says what happened as `Answered` and `Failed`; makes no readings.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from protocols.modbus.wire import Answer, Exceptional, Silence, Unfit
 _SLOW_FACTOR = 4.0
 """A slow unit gets at most so many response timeouts."""
 _BUSY_PAUSE_S = 0.1
+_PART_S = 1.0
+"""A poll that takes longer is handed over in parts of about so long."""
 
 
 class Asks(Protocol):
@@ -36,10 +38,11 @@ class Asks(Protocol):
 
 
 @dataclass(slots=True)
-class _Poll:
-    """What one poll brought so far and will have taught."""
+class Poll:
+    """One poll of a group: what is still to be asked, what came so far, and what it will have taught."""
 
     group: Group
+    todo: list[Read]
     brought: list[Answered | Failed] = field(default_factory=list)
     parked: dict[Signal, str] = field(default_factory=dict)
     borders: list[Cut] = field(default_factory=list)
@@ -62,27 +65,47 @@ class Poller:
         """Unit → seconds of its last answer that came too late."""
         self.wire: Asks | None = None
 
-    async def poll(self, group: Group) -> list[Answered | Failed]:
-        """Ask for everything of the group. Raises NotConnected."""
+    def begin(self, group: Group) -> Poll:
+        """A poll of everything the group wants by now."""
         self._look_for_late()
         self._forget(group)
-        done = _Poll(group)
-        for read in self._due_reads(group):
-            await self._bring(done, read)
-            if group.unit.patience.given_up:
-                done.brought.append(Failed(self._signals_of(group.unit), self._silent_words(group.unit), _now_us()))
-                break
-        self._learn(done)
-        return done.brought
+        return Poll(group, self._due_reads(group))
+
+    async def go_on(self, poll: Poll) -> tuple[list[Answered | Failed], bool]:
+        """What was brought since last time, and whether the poll is complete. Raises NotConnected.
+
+        A long poll is handed over in parts, so that readings do not grow old here. After a cancellation nothing that came is
+        lost, and the interrupted read is asked again.
+        """
+        until = _loop_time() + _PART_S
+        while poll.todo and _loop_time() < until:
+            await self._bring(poll, poll.todo[0])
+            poll.todo.pop(0)
+            if poll.group.unit.patience.given_up:
+                self._give_up(poll)
+        if not poll.todo:
+            self._learn(poll)
+        brought, poll.brought = poll.brought, []
+        return brought, not poll.todo
+
+    def _give_up(self, poll: Poll) -> None:
+        unit = poll.group.unit
+        signals = tuple(signal for group in self._groups if group.unit is unit for signal in group.signals)
+        words = f"unit {unit.id} did not answer {unit.patience.silent} requests in a row"
+        poll.brought.append(Failed(signals, words, _now_us()))
+        poll.todo.clear()
 
     def _due_reads(self, group: Group) -> list[Read]:
-        """The group's reads and at most one point to be tried again. A silent unit is tried with another read each time."""
-        turn = group.unit.patience.tries % max(1, len(group.reads))
-        now = _loop_time()
-        again = [read_of([signal]) for signal, parked in group.known.parked.items() if parked.again_at <= now]
-        return [*group.reads[turn:], *group.reads[:turn], *again[:1]]
+        """The group's reads and at most one refused point to be tried again.
 
-    async def _bring(self, done: _Poll, read: Read) -> bool:
+        A silent unit is tried with one point first, another each time: it may be that only one place of it never answers.
+        """
+        now, parked, tries = _loop_time(), group.known.parked, group.unit.patience.tries
+        again = [read_of([signal]) for signal, why in parked.items() if why.again_at <= now]
+        first = [read_of([group.signals[tries % len(group.signals)]])] if tries else []
+        return [*first, *group.reads, *again[:1]]
+
+    async def _bring(self, done: Poll, read: Read) -> bool:
         """Bring one read, in pieces if it must be. True when whatever was refused has its explanation."""
         unit = done.group.unit
         try:
@@ -106,7 +129,7 @@ class Poller:
             return False
         return True
 
-    async def _refused(self, done: _Poll, read: Read, words: str) -> bool:
+    async def _refused(self, done: Poll, read: Read, words: str) -> bool:
         """Find out by halves which point is to blame; when none is, it is the border between the halves."""
         if len(read.signals) == 1:
             done.parked[read.signals[0]] = words
@@ -178,22 +201,19 @@ class Poller:
         """Answers after their time are never used, but show that their unit is slow and not dead."""
         if self.wire is None or not self.wire.late:
             return
+        timeout = self._config.response_timeout
         for unit_id, took in self.wire.late:
+            if took < timeout:
+                continue  # Nobody waited any more because the read was cancelled.
             self.slow[unit_id] = took
-            unit = self._units.get(unit_id)
-            if unit and unit.patience.given_up and took < self._config.response_timeout * _SLOW_FACTOR:
-                unit.patience = replace(unit.patience, not_before=_loop_time())
+            patience = self._units[unit_id].patience
+            if patience.given_up and took < timeout * _SLOW_FACTOR:
+                self._units[unit_id].patience = replace(patience, not_before=_loop_time())
         self.wire.late.clear()
-
-    def _signals_of(self, unit: Unit) -> tuple[Signal, ...]:
-        return tuple(signal for group in self._groups if group.unit is unit for signal in group.signals)
-
-    def _silent_words(self, unit: Unit) -> str:
-        return f"unit {unit.id} did not answer {unit.patience.silent} requests in a row"
 
     # What is learned from a complete poll.
 
-    def _learn(self, done: _Poll) -> None:
+    def _learn(self, done: Poll) -> None:
         group, known, now = done.group, done.group.known, _loop_time()
         for signal, reason in done.parked.items():
             known.parked[signal] = Parked(reason, now + self._config.refused_pause)
@@ -206,7 +226,7 @@ class Poller:
         if done.parked or done.freed or done.borders:
             self._replan(group)
 
-    def _strike(self, done: _Poll) -> None:
+    def _strike(self, done: Poll) -> None:
         """A read that stays silent again and again while its unit answers others is halved, in the end its point parked."""
         known = done.group.known
         for read in done.answered:

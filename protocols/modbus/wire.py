@@ -16,7 +16,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from protocols.contract import NotConnected
 from protocols.modbus.addresses import Table
@@ -164,8 +164,7 @@ class Wire(asyncio.Protocol):
     # What the loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by type, only by what it can do
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data

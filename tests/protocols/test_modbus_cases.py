@@ -31,4 +31,4 @@ def same(value, expected):
         return False
     if isinstance(value, float) and not math.isnan(value):
         return math.isclose(value, expected, rel_tol=1e-12) and math.copysign(1, value) == math.copysign(1, expected)
-    return value == expected or value != value  # noqa: PLR0124 - NaN
+    return value == expected or value != value
