@@ -9,8 +9,8 @@ Not responsible for what a stage decides (pipeline/) or how its outputs become r
 from __future__ import annotations
 
 import asyncio
-import importlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,11 @@ from actors.io_actor import IoActor
 from actors.stage_doubt import Doubt, Range
 from actors.stage_outputs import Writer
 from actors.stage_snapshots import Snapshot
-from pipeline import STAGES
 from pipeline.contract import Outputs, Stage
-from schemas.gateway import ProcessingConfig
+from schemas.gateway import ProcessingConfig, Rule
 from schemas.records import Poison
 from stream.codec import Codec, SchemaIds
-from stream.consumer import OutOfRange, Skipped, StreamConsumer
+from stream.consumer import Skipped, StreamConsumer
 from stream.producer import Parcel, Partition, StreamLost, StreamProducer
 
 POLL_MAX = 5000
@@ -65,11 +64,20 @@ async def run(context: Context) -> None:
         await worker.close()
 
 
-def make_stage(context: Context) -> Stage:
-    """The stage that the configuration names."""
-    module, _, name = STAGES[context.config["stage"]].partition(":")
-    stage: Stage = getattr(importlib.import_module(module), name)(context.config)
-    return stage
+def validator(config: dict[str, Any]) -> Stage:
+    from pipeline.validator import Validator
+
+    return Validator([Rule.model_validate(rule) for rule in config["rules"]])
+
+
+def aggregator(config: dict[str, Any]) -> Stage:
+    from pipeline.aggregator import Aggregator
+
+    lateness = ProcessingConfig.model_validate(config["processing"]).lateness
+    return Aggregator(config["aggregates"], lateness, config["gateway_id"])
+
+
+STAGES: dict[str, Callable[[dict[str, Any]], Stage]] = {"validator": validator, "aggregator": aggregator}
 
 
 class Worker:
@@ -82,7 +90,7 @@ class Worker:
         self._group = f"sf-{config['stage']}"
         self._state_topic = f"state.{config['stage']}"
         self._settings = ProcessingConfig.model_validate(config["processing"])
-        self._stage = make_stage(context)
+        self._stage = STAGES[config["stage"]](config)
         self._partitions = [p for p in range(config["partitions"]) if p % config["workers"] == config["worker"]]
         self._places: list[Partition] = [(topic, p) for topic in self._stage.inputs for p in self._partitions]
         data_dir = Path(config["data_dir"])
@@ -338,5 +346,3 @@ class ProcessorActor(IoActor):
 
     main = staticmethod(run)
 
-
-__all__ = ["OutOfRange", "ProcessorActor", "Worker", "run"]

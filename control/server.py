@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from actors.io_actor import IoActor
 from starlette.applications import Starlette
 
 from actors.context import Context
+from actors.io_actor import IoActor
 from control.local_socket import listen, socket_path
 from control.routes import app
 from control.state import State
