@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         self.keepalive: float = config.keepalive
         self.heard = self.spoke = self.loop.time()
         self.timer: asyncio.TimerHandle | None = None
-        self.paused = False
+        self.paused = self.closing = False
         self.taken_over = self.by_broker = False
         self.refused_filters: list[str] = []
         self.counters: dict[str, float] = {}
@@ -231,6 +231,8 @@ class Connection(asyncio.Protocol):
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.keepalive * 2000))
 
     def data_received(self, data: bytes) -> None:
+        if self.closing:
+            return
         self.heard = self.loop.time()
         arrived = time.time_ns() // 1000
         try:
@@ -301,15 +303,19 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     async def close(self) -> None:
-        """DISCONNECT, so that the broker keeps the session and does not wait; then the socket. Never raises."""
-        if self.transport is None or self.gone.is_set():
+        """DISCONNECT, then wait until the broker ends the connection. Never raises.
+
+        Closing at once could reset the connection, with what comes in unread, and the broker would lose our last acknowledgements.
+        """
+        if self.transport is None or self.gone.is_set() or self.accepted_at is None or self.inbox.end is not None:
             self.abort()
             return
-        if self.accepted_at is not None:
-            self.inbox.finish("closed")
-            self.engine.disconnect()
-            self.pipe.flush()
-        self.transport.close()
+        self.closing = True
+        self.inbox.finish("closed")
+        if self.paused:
+            self.transport.resume_reading()
+        self.engine.disconnect()
+        self.pipe.flush()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self.gone.wait()
@@ -367,7 +373,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(data)
 
     def _shut(self) -> None:
-        if self.transport and not self.transport.is_closing():
+        if self.transport and not self.transport.is_closing() and not self.closing:
             self.transport.close()
 
     def _count(self, name: str) -> None:

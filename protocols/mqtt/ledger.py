@@ -10,7 +10,7 @@ only acknowledged. After a crash this memory is gone, and the validator's duplic
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -48,7 +48,7 @@ class Ledger:
         self.epoch = self.session = 0
         """How many connections and sessions there were."""
         self.waiting: deque[Ticket] = deque()
-        self.unconfirmed: dict[int, tuple[Fingerprint, int]] = {}
+        self.unconfirmed: OrderedDict[int, tuple[Fingerprint, int]] = OrderedDict()
         """Packet id to what was stored under it and a serial number, oldest first, where the broker may not have our acknowledgement."""
         self.serial = 0
         self.asked: int | None = None
@@ -109,10 +109,9 @@ class Ledger:
     def pong(self) -> None:
         """PINGRESP: the broker has read everything we sent before the question, so those packet ids may mean something new."""
         while self.unconfirmed and self.asked is not None:
-            oldest = next(iter(self.unconfirmed))
-            if self.unconfirmed[oldest][1] > self.asked:
+            if self.unconfirmed[next(iter(self.unconfirmed))][1] > self.asked:
                 break
-            del self.unconfirmed[oldest]
+            self.unconfirmed.popitem(last=False)
         self.asked = None
 
     def _remember(self, ticket: Ticket) -> None:
@@ -120,4 +119,4 @@ class Ledger:
         self.serial += 1
         self.unconfirmed[ticket.packet_id] = ticket.mark, self.serial
         if len(self.unconfirmed) > REMEMBERED_MOST:
-            del self.unconfirmed[next(iter(self.unconfirmed))]
+            self.unconfirmed.popitem(last=False)

@@ -65,7 +65,7 @@ def test_overlap(one, other, shared):
 
 @pytest.mark.parametrize("wrong", ["", "a/#/b", "a#", "a/b+", "$share/g", "$share//a", "a\0"])
 def test_a_wrong_filter_is_refused(wrong):
-    with pytest.raises(ValueError, match="right would be|stands"):
+    with pytest.raises(ValueError, match=r"right would be|stands"):
         split_filter(wrong)
 
 
@@ -119,8 +119,7 @@ def test_names():
 def test_a_json_value_is_kept_exactly_or_refused(value, kind):
     try:
         got = values.from_json(value, kind)
-    except values.Unfit as wrong:
-        assert str(wrong)
+    except values.Unfit:
         return
     if isinstance(value, str) and kind in {"number", "integer"}:
         value = type(got)(value)
