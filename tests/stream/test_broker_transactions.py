@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.produce import ProduceRequest_v3
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from stream.broker_run import Broker
 from stream.broker_transactions import (
     Fence,
     Marker,
@@ -22,24 +21,24 @@ from stream.broker_transactions import (
     known_transactions,
     open_transactions,
 )
-from stream.broker_wire import Wire
-from tests.kit.kafka import one_topic
+from stream.broker_wire import Wire, split
+from tests.kit.kafka import MakeTopic, one_topic
 from tests.kit.kafka_server import make
 
 
 @dataclass
 class Bench:
-    broker: Broker
+    bootstrap: str
 
     @property
-    def bootstrap(self) -> str:
-        return self.broker.place.bootstrap
+    def port(self) -> int:
+        return split(self.bootstrap)[1]
 
     def wire(self) -> Wire:
-        return Wire("127.0.0.1", self.broker.place.port, 5)
+        return Wire("127.0.0.1", self.port, 5)
 
     def watch(self, grace_s: float = 0) -> Watch:
-        return Watch("127.0.0.1", self.broker.place.port, grace_s)
+        return Watch("127.0.0.1", self.port, grace_s)
 
     async def late_write(self, topic: str, producer_id: int, epoch: int, sequence: int, value: bytes = b"late") -> None:
         """A write of a transaction that its coordinator does not have (any more): partition verification is off, so it is taken."""
@@ -49,10 +48,10 @@ class Bench:
             answer = await wire.ask(ProduceRequest_v3("x", -1, 5000, [(topic, [(0, bytes(batch.build()))])]))
         assert answer["topics"][0]["partitions"][0]["error_code"] == 0
 
-    async def until_none_open(self) -> None:
+    async def until_none_open(self, topic: str) -> None:
         """Markers are written after the commit was answered."""
         async with self.wire() as wire, asyncio.timeout(5):
-            while await open_transactions(wire):  # noqa: ASYNC110
+            while any(one.topic == topic for one in await open_transactions(wire)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     async def values(self, topic: str, end: int) -> list[bytes]:
@@ -70,31 +69,36 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def own(tmp_path: Path) -> AsyncIterator[Bench]:
     """A broker of this test's own: with a grace of 0 the watch would end what other tests are about."""
     broker = make(tmp_path)
     await broker.start()
-    yield Bench(broker)
+    yield Bench(broker.place.bootstrap)
     await broker.kill()
 
 
-async def test_what_nobody_owns_is_ended_and_what_somebody_owns_is_left_alone(bench: Bench) -> None:
-    await one_topic(bench.bootstrap, "t")
-    async with AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id="w-0") as producer:
+@pytest.fixture
+def shared(kafka: str) -> Bench:
+    return Bench(kafka)
+
+
+async def test_what_nobody_owns_is_ended_and_what_somebody_owns_is_left_alone(own: Bench) -> None:
+    await one_topic(own.bootstrap, "t")
+    async with AIOKafkaProducer(bootstrap_servers=own.bootstrap, transactional_id="w-0") as producer:
         # In order: open, owned, within its time.
         await producer.begin_transaction()
         await producer.send_and_wait("t", b"mine", partition=0)
-        watch = bench.watch()
+        watch = own.watch()
         assert await watch.look() == []
         assert watch.open_now == 1
         await producer.commit_transaction()
-        await bench.until_none_open()
+        await own.until_none_open("t")
         assert await watch.look() == []
         assert watch.open_now == 0
 
         # A producer no coordinator knows, as after a power cut that took the coordinator's log.
-        await bench.late_write("t", 4711, 0, 0)
-        async with bench.wire() as wire:
+        await own.late_write("t", 4711, 0, 0)
+        async with own.wire() as wire:
             assert await open_transactions(wire) == [Open("t", 0, 4711, 0, -1, 2)]
         ended = await watch.look()
         assert [(type(one), one.commit) for one in ended if isinstance(one, Marker)] == [(Marker, False)]
@@ -102,42 +106,43 @@ async def test_what_nobody_owns_is_ended_and_what_somebody_owns_is_left_alone(be
         await producer.begin_transaction()
         await producer.send_and_wait("t", b"after", partition=0)
         await producer.commit_transaction()
-        await bench.until_none_open()
-        assert await bench.values("t", 6) == [b"mine", b"after"]
+        await own.until_none_open("t")
+        assert await own.values("t", 6) == [b"mine", b"after"]
 
         # A commit whose marker did not reach the partition: same producer, same epoch, decided.
-        async with bench.wire() as wire:
+        async with own.wire() as wire:
             known = await known_transactions(wire)
         assert known
         (owner,) = known.values()
         assert owner.state == "CompleteCommit"
-        await bench.late_write("t", owner.producer_id, owner.producer_epoch, 2, b"decided")
+        await own.late_write("t", owner.producer_id, owner.producer_epoch, 2, b"decided")
         (commit,) = await watch.look()
         assert isinstance(commit, Marker)
         assert commit.commit
-        assert await bench.values("t", 8) == [b"mine", b"after", b"decided"]
+        assert await own.values("t", 8) == [b"mine", b"after", b"decided"]
 
 
-async def test_an_overdue_transaction_is_fenced(bench: Bench) -> None:
-    await one_topic(bench.bootstrap, "t")
-    producer = AIOKafkaProducer(bootstrap_servers=bench.bootstrap, transactional_id="w-0")
+async def test_an_overdue_transaction_is_fenced(
+    shared: Bench, new_topic: MakeTopic, unique: Callable[[str], str]
+) -> None:
+    topic, name = await new_topic(), unique("w")
+    producer = AIOKafkaProducer(bootstrap_servers=shared.bootstrap, transactional_id=name)
     await producer.start()
     await producer.begin_transaction()
-    await producer.send_and_wait("t", b"overdue", partition=0)
-    async with bench.wire() as wire:
-        assert await _end(wire, [Fence("w-0", 60_000, "overdue")])
-    await bench.until_none_open()
-    assert await bench.values("t", 2) == []
+    await producer.send_and_wait(topic, b"overdue", partition=0)
+    async with shared.wire() as wire:
+        assert await _end(wire, [Fence(name, 60_000, "overdue")])
+    await shared.until_none_open(topic)
+    assert await shared.values(topic, 2) == []
     with pytest.raises(Exception, match=r"ProducerFenced|fenced|epoch"):
         await producer.commit_transaction()
     await producer.stop()
 
 
-async def test_one_that_moves_on_is_not_taken_for_one_that_stands(bench: Bench) -> None:
-    await one_topic(bench.bootstrap, "t")
-    watch = bench.watch(grace_s=60)
-    await bench.late_write("t", 99, 0, 0)
+async def test_one_that_is_young_is_only_remembered(shared: Bench, new_topic: MakeTopic) -> None:
+    topic = await new_topic()
+    watch = shared.watch(grace_s=60)
+    await shared.late_write(topic, 4712, 0, 0)
     assert await watch.look() == []
-    oldest = watch.oldest()
-    assert oldest is not None
-    assert oldest[0].producer_id == 99
+    assert watch.open_now >= 1
+    assert watch.oldest() is not None
