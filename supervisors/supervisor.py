@@ -189,6 +189,8 @@ class Supervisor(Actor):
             case state.Announce():
                 logs.get().info("all children have started", children=len(self.state.children))
                 if self.parent is not None:
+                    # The report first: whoever hears of the start can read who started.
+                    self.send(self.parent, Report(self.name, self.incarnation, self._node()))
                     self.send(self.parent, Started(self.name, self.incarnation))
             case state.End(gave_up):
                 self._leave(gave_up)

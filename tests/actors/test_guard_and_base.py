@@ -35,9 +35,9 @@ def test_a_process_ends_with_its_parent() -> None:
         "child = os.fork()\n"
         "if child == 0:\n"
         "    guard.die_with(parent)\n"
-        "    print('guarded', flush=True)\n"
+        "    os.write(1, b'guarded\\n')\n"
         "    time.sleep(60)\n"
-        "print(child, flush=True)\n"
+        "os.write(1, b'%d\\n' % child)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from actors import guard
 from supervisors.spec import Child, Strategy, supervisor, worker
 
 ROOT = Path(__file__).parents[2]
@@ -123,9 +124,9 @@ class Supervised:
         self.until(self.tree.id, lambda node: node["state"] == "running", within_s)
 
     def processes(self) -> list[psutil.Process]:
-        """The daemon and everything below it."""
+        """The daemon and everything below it that runs."""
         daemon = psutil.Process(self.process.pid)
-        return [daemon, *daemon.children(recursive=True)]
+        return still_alive([daemon, *daemon.children(recursive=True)])
 
     def named(self, name: str) -> psutil.Process:
         return next(each for each in self.processes() if _comm(each) == f"sf:{name}"[:15])
@@ -161,7 +162,7 @@ def _nodes(node: Node) -> Iterator[Node]:
 
 def still_alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that run; a zombie has ended."""
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in processes if each.is_running() and guard.alive(each.pid)]
 
 
 @contextmanager
