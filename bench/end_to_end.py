@@ -123,7 +123,9 @@ def step(here: plant.Plant, rate: int, durability: str, seconds: float) -> dict[
         running.stop()
     # Readings of telemetry.clean only: the sink stores aggregates too.
     read = (total(after, "readings_total") - total(before, "readings_total")) / took
-    stored = (total(after, 'stored_total{topic="telemetry.clean"}') - total(before, 'stored_total{topic="telemetry.clean"}')) / took
+    stored = (
+        total(after, 'stored_total{topic="telemetry.clean"}') - total(before, 'stored_total{topic="telemetry.clean"}')
+    ) / took
     wanted = plant.offered(rate)
     waiting = lag(after)
     python = sum(mb for name, mb in usage.pss_mb.items() if name not in ("jvm", "postgres", "simulator"))

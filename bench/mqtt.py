@@ -72,7 +72,13 @@ async def paho_drains(broker: Mosquitto, factory: Factory) -> None:
         got += 1
         client.ack(message.mid, message.qos)
 
-    client = paho.Client(CallbackAPIVersion.VERSION2, "bench-paho", clean_session=False, protocol=MQTTProtocolVersion.MQTTv311, manual_ack=True)
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        "bench-paho",
+        clean_session=False,
+        protocol=MQTTProtocolVersion.MQTTv311,
+        manual_ack=True,
+    )
     client.on_message = on_message
     client.connect("127.0.0.1", broker.port)
     client.subscribe("t/+", 1)

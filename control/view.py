@@ -94,7 +94,7 @@ def overall(problems: list[dict[str, Any]]) -> str:
 def problem(node: Node) -> dict[str, Any]:
     path = node["id"]
     name = path.rsplit("/", 1)[-1]
-    reason = node.get("reason") or node.get("last_exit") or f"is {node.get('status')}"
+    reason = last_line(node.get("reason") or node.get("last_exit") or f"is {node.get('status')}")
     return {
         "component": path,
         "status": node["status"],
@@ -102,6 +102,12 @@ def problem(node: Node) -> dict[str, Any]:
         "reason": reason,
         "next_step": next_step(node["status"], name, path),
     }
+
+
+def last_line(text: str) -> str:
+    """Of a traceback the sentence at its end; the whole stands in the tree."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
 
 
 def next_step(status: str, name: str, path: str) -> str:

@@ -37,7 +37,9 @@ class Told:
 async def read(bootstrap: str, port: int, points: int) -> None:
     client = AsyncModbusTcpClient("127.0.0.1", port=port)
     await client.connect()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, value_serializer=lambda v: json.dumps(v).encode(), linger_ms=20)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, value_serializer=lambda v: json.dumps(v).encode(), linger_ms=20
+    )
     await producer.start()
     told, due = Told(), time.monotonic()
     while True:
@@ -55,7 +57,9 @@ async def read(bootstrap: str, port: int, points: int) -> None:
 
 async def check(bootstrap: str) -> None:
     consumer = AIOKafkaConsumer(RAW, bootstrap_servers=bootstrap, group_id="naive-check", auto_offset_reset="earliest")
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, value_serializer=lambda v: json.dumps(v).encode(), linger_ms=20)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, value_serializer=lambda v: json.dumps(v).encode(), linger_ms=20
+    )
     await consumer.start()
     await producer.start()
     told = Told()
@@ -67,18 +71,24 @@ async def check(bootstrap: str) -> None:
 
 
 async def store(bootstrap: str, dsn: str) -> None:
-    consumer = AIOKafkaConsumer(CLEAN, bootstrap_servers=bootstrap, group_id="naive-store", auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        CLEAN, bootstrap_servers=bootstrap, group_id="naive-store", auto_offset_reset="earliest"
+    )
     await consumer.start()
     connection = psycopg2.connect(dsn)
     with connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE IF NOT EXISTS naive (asset text, parameter text, time timestamptz, value float8, quality text)")
+        cursor.execute(
+            "CREATE TABLE IF NOT EXISTS naive (asset text, parameter text, time timestamptz, value float8, quality text)"
+        )
     told, rows, flushed = Told(), [], time.monotonic()
     async for message in consumer:
         r = json.loads(message.value)
         rows.append((r["asset_id"], r["parameter"], r["time"], r["value"], r["quality"]))
         if len(rows) >= 1000 or time.monotonic() - flushed > 0.5:
             with connection, connection.cursor() as cursor:
-                execute_values(cursor, "INSERT INTO naive VALUES %s", rows, "(%s, %s, to_timestamp(%s), %s, %s)", page_size=1000)
+                execute_values(
+                    cursor, "INSERT INTO naive VALUES %s", rows, "(%s, %s, to_timestamp(%s), %s, %s)", page_size=1000
+                )
             told.add(len(rows))
             rows, flushed = [], time.monotonic()
 
