@@ -1,0 +1,122 @@
+"""A sink's worker without actors: its context, records for it to deliver, and what became of them.
+
+Run as a program (`python -m tests.kit.sink_worker CONFIG_JSON`) it is that worker in a process of its own, to be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sinks.postgres.config
+from actors.context import Context
+from actors.sink import run
+from schemas.records import Document, Series, Value
+from stream.codec import Codec, SchemaIds, Template
+from stream.consumer import StreamConsumer
+from stream.producer import Parcel, StreamProducer
+from tests.kit.records import NOON
+
+
+def worker_config(kafka: str, directory: Path, name: str, topics: list[str], dsn: str, partitions: int = 1, **sink: Any) -> dict[str, Any]:
+    """What the tree gives a sink's worker; the topics are made known as ones that have tables."""
+    known = sinks.postgres.config.TOPICS
+    sinks.postgres.config.TOPICS = (*known, *(t for t in topics if t not in known))
+    breaker = {"failures": 3, "pause": "300ms"}
+    settings = {"id": name, "type": "postgres", "topics": topics, "dsn": dsn, "breaker": breaker, "flush_every": "20ms", **sink}
+    return {
+        "gateway_id": "g1", "data_dir": str(directory), "bootstrap": kafka, "config_version": "v1", "partitions": partitions,
+        "durability": "lazy", "sink": settings,
+    }  # fmt: skip
+
+
+@asynccontextmanager
+async def working(config: dict[str, Any]) -> AsyncIterator[Context]:
+    """The worker runs meanwhile; afterwards it is stopped in order."""
+    context = Context(id=f"data_path/sinks/{config['sink']['id']}", config=config)
+    task = asyncio.create_task(run(context))
+    try:
+        yield context
+    finally:
+        context.stopping.set()
+        async with asyncio.timeout(15):
+            await task
+
+
+async def until(holds: Callable[[], Any] | Callable[[], Awaitable[Any]], within_s: float = 20) -> None:
+    """Wait until it is true; asked every few milliseconds, beside the loop where it blocks."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = holds()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer:
+            return
+        assert time.monotonic() < deadline, "did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+class Source:
+    """Writes readings and documents into topics as adapters and stages do."""
+
+    def __init__(self, kafka: str, directory: Path) -> None:
+        ids = SchemaIds(directory / "schemas.json")
+        self._reading_id, self._codec = ids.id_of("reading"), Codec(ids)
+        self._producer = StreamProducer(kafka, "source")
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._producer.stop()
+
+    async def readings(self, topic: str, series: Series, rows: Iterable[tuple[int, Value]], partition: int = 0, gateway_time: int | None = None) -> None:
+        """(device time in us, value) each."""
+        template = Template(series, self._reading_id)
+        now = time.time_ns() // 1000 if gateway_time is None else gateway_time
+        await self.wires(topic, [template.encode(value, now, at) for at, value in rows], partition)
+
+    async def document(self, topic: str, document: Document, partition: int = 0) -> None:
+        await self.wires(topic, [self._codec.encode_document(document)], partition)
+
+    async def wires(self, topic: str, wires: list[bytes], partition: int = 0) -> None:
+        await self._producer.send([Parcel(topic, partition, [b"key"] * len(wires), wires, time.time_ns() // 1_000_000)])
+
+
+async def dead_letters(kafka: str, directory: Path, stage: str, partitions: int = 12) -> list[dict[str, Any]]:
+    """The fields of every dead letter of this stage, by now."""
+    codec = Codec(SchemaIds(directory / "schemas.json"))
+    consumer = StreamConsumer(kafka, "letters")
+    await consumer.start()
+    try:
+        places = [(topic, p) for topic in ("dlq.telemetry", "dlq.events") for p in range(partitions)]
+        ends = await consumer.ends(places)
+        consumer.assign(dict.fromkeys(places, 0))
+        found: list[dict[str, Any]] = []
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for place, messages in (await consumer.poll(1000, 0.2)).items():
+                found += [d.fields for d in codec.decode(*place, messages).documents if d.fields["stage"] == stage]
+        return sorted(found, key=lambda f: (f["topic"], f["partition"], f["offset"]))
+    finally:
+        await consumer.stop()
+
+
+def rows(first: int, n: int) -> list[tuple[int, Value]]:
+    """n readings whose device time and value follow from their number."""
+    return [(NOON + i, float(i)) for i in range(first, first + n)]
+
+
+async def _main(config: dict[str, Any]) -> None:
+    worker_config("", Path(), "", config["sink"]["topics"], "")
+    await run(Context(id=f"data_path/sinks/{config['sink']['id']}", config=config))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(json.loads(sys.argv[1])))
