@@ -7,9 +7,27 @@ from typing import Any
 
 from actors.messages import Command, CommandDone
 from supervisors.report import Seen
+from supervisors.spec import Child, walk
 from supervisors.state import ChildState, Event, KillChild, Life, Phase, RestartChild, State
 
 VERBS = ("restart", "kill")
+RESTARTS_MAX = 100
+"""Restarts that wait for their answer at one supervisor; beyond, something is asking in a loop."""
+
+
+class NotFound(Exception):
+    """No component, or more than one, has that name; the text says which there are."""
+
+
+def find(tree: Child, target: str) -> str:
+    """The path of the component with this path, or with this last part of it. Raises NotFound."""
+    paths = [path for path, _ in walk(tree)][1:]
+    found = [path for path in paths if path == target] or [path for path in paths if path.rpartition("/")[2] == target]
+    if len(found) > 1:
+        raise NotFound(f"{target!r} is the name of {', '.join(found)}; give the whole path")
+    if not found:
+        raise NotFound(f"there is no component {target!r}; there are {', '.join(paths)}")
+    return found[0]
 
 
 class Orders:
@@ -30,6 +48,9 @@ class Orders:
             return None
         if life not in {Life.STARTING, Life.RUNNING}:
             self.refuse(order, f"{order.target}: its supervisor is {life}")
+            return None
+        if order.verb == "restart" and len(self._restarts) >= RESTARTS_MAX:
+            self.refuse(order, f"{order.target}: {RESTARTS_MAX} restarts are waiting for their end already")
             return None
         if order.verb == "restart":
             self._restarts.append((order, child.spec.id, child.incarnation + 1))

@@ -1,21 +1,15 @@
 """The supervisor actor: it tells decide.py what happened and does what it says. No sockets, no threads, no waiting: it must be able
 to answer, and to notice a death, at any moment.
-
-Deaths are read from the processes themselves (waitpid), which gives one end with its exit code for each incarnation; messages about
-them could come twice, not at all, or from an address that lives again.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import random
-import signal
 import time
 from collections import deque
-from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
+from dataclasses import replace
 from typing import Any
 
 from actors import guard, logs
@@ -37,25 +31,10 @@ from actors.messages import (
 )
 from supervisors import report, state
 from supervisors.decide import decide, next_due
-from supervisors.orders import Orders
-from supervisors.spec import Child, walk
+from supervisors.orders import NotFound, Orders, find
+from supervisors.processes import Ended, Processes, preload
+from supervisors.spec import Child
 from supervisors.watchers import Watchers
-
-LOOK_AGAIN_S = 0.01
-LEFTOVERS_S = 2.0
-"""A killed supervisor counts as gone once its processes are gone too, or after so long."""
-
-
-@dataclass(slots=True)
-class Process:
-    """The process of one incarnation."""
-
-    incarnation: int
-    address: Address
-    process: BaseProcess
-    crash: str | None = None
-    """Its last words."""
-    dead_since: float | None = None
 
 
 class Supervisor(Actor):
@@ -67,7 +46,7 @@ class Supervisor(Actor):
         guard.name_process(order.name)
         logs.identify(order.path or order.name, order.config.get("gateway_id"))
         self.state = state.fresh(order.spec)
-        self.processes: dict[str, Process] = {}
+        self.processes = Processes(self)
         self.seen = {child.id: report.Seen() for child in order.spec.children}
         self.events: deque[state.Event] = deque()
         self.orders = Orders(self.send)
@@ -75,8 +54,7 @@ class Supervisor(Actor):
         if self.parent is not None:
             self.watchers.add(self.parent)
         self.tick_at: float | None = None
-        for child in order.spec.children:
-            _preload(child)
+        preload(order.spec.children)
         # What is imported by now is shared with the children as long as nobody writes to it, the garbage collector included.
         gc.collect()
         gc.freeze()
@@ -106,9 +84,7 @@ class Supervisor(Actor):
             self._happened(state.Started(fact.name, fact.incarnation))
 
     def on_crashed(self, fact: Crashed, _sender: Address) -> None:
-        process = self.processes.get(fact.name)
-        if process is not None and process.incarnation == fact.incarnation:
-            process.crash = fact.trace
+        self.processes.last_words(fact.name, fact.incarnation, fact.trace)
 
     # What comes from above.
 
@@ -137,7 +113,10 @@ class Supervisor(Actor):
         if not order.found and self.parent is not None:
             self.send(self.parent, order)
         elif not order.found:
-            self._find(order)
+            try:
+                self._obey(replace(order, target=find(self.state.spec, order.target), found=True))
+            except NotFound as error:
+                self.orders.refuse(order, str(error))
         else:
             self._obey(order)
 
@@ -181,11 +160,11 @@ class Supervisor(Actor):
             case state.Launch(name, incarnation):
                 self._launch(self.state.child(name).spec, incarnation)
             case state.Halt(name, within_s):
-                self._tell(name, Stop(within_s))
+                self.processes.tell(name, Stop(within_s))
             case state.Kill(name, why):
-                self._kill(name, why)
+                self.processes.kill(name, why)
             case state.Ask(name):
-                self._tell(name, Ping())
+                self.processes.tell(name, Ping())
             case state.Announce():
                 logs.get().info("all children have started", children=len(self.state.children))
                 if self.parent is not None:
@@ -210,25 +189,11 @@ class Supervisor(Actor):
         seen = self.seen[child.id]
         seen.said, seen.heard_at, seen.started_at = {}, None, time.time_ns() // 1000
         try:
-            address, process = self.fork(_load(child))
+            seen.pid = self.processes.launch(path, child, incarnation)
         except Exception as error:
-            self._gone(child.id, incarnation, f"could not be started: {type(error).__name__}: {error}", clean=False)
+            self._gone(Ended(child.id, incarnation, f"could not be started: {type(error).__name__}: {error}", clean=False))
             return
-        self.processes[child.id] = Process(incarnation, address, process)
-        seen.pid = process.pid
-        self.send(address, Start(path, child.id, incarnation, child.config, child if child.is_supervisor else None))
-        logs.get().info("started a child", child=path, child_pid=process.pid, incarnation=incarnation)
-
-    def _tell(self, name: str, message: object) -> None:
-        process = self.processes.get(name)
-        if process is not None:
-            self.send(process.address, message)
-
-    def _kill(self, name: str, why: str) -> None:
-        process = self.processes.get(name)
-        if process is not None and process.process.is_alive() and process.process.pid:
-            logs.get().warning("killing a child", child=name, child_pid=process.process.pid, reason=why)
-            os.kill(process.process.pid, signal.SIGKILL)
+        logs.get().info("started a child", child=path, child_pid=seen.pid, incarnation=incarnation)
 
     # Deaths.
 
@@ -236,35 +201,26 @@ class Supervisor(Actor):
         self._look()
 
     def _look(self) -> None:
-        now = time.monotonic()
-        for name, process in list(self.processes.items()):
-            if process.process.is_alive():
-                continue
-            process.dead_since = process.dead_since or now
-            if now - process.dead_since < LEFTOVERS_S and any(map(guard.alive, report.pids(self.seen[name].said))):
-                self.wake(LOOK_AGAIN_S, "look")
-                continue
-            del self.processes[name]
-            code = process.process.exitcode or 0
-            self._gone(name, process.incarnation, process.crash or guard.in_words(code), clean=code == 0 and process.crash is None)
+        for end in self.processes.ended(below=lambda name: report.pids(self.seen[name].said)):
+            self._gone(end)
 
-    def _gone(self, name: str, incarnation: int, how: str, *, clean: bool) -> None:
-        seen, child = self.seen[name], self.state.child(name)
+    def _gone(self, end: Ended) -> None:
+        seen, child = self.seen[end.name], self.state.child(end.name)
         if child.killed_for is not None:
-            seen.last_exit = f"{child.killed_for}, {how}"
+            seen.last_exit = f"{child.killed_for}, {end.how}"
         else:
-            seen.last_exit = "stopped in order" if clean and child.halt else how
+            seen.last_exit = "stopped in order" if end.clean and child.halt else end.how
         seen.last_exit_at, seen.pid, seen.started_at, seen.heard_at = time.time_ns() // 1000, None, None, None
-        how = how.strip().rpartition("\n")[2]  # Of a traceback the last line says what, the rest is kept in `last_exit`.
-        logs.get().info("a child ended", child=name, incarnation=incarnation, how=how)
-        self._happened(state.Exited(name, incarnation, how, clean, random.random()))  # noqa: S311 - spreads restarts, guards nothing
+        how = end.how.strip().rpartition("\n")[2]  # Of a traceback the last line says what, the rest is kept in `last_exit`.
+        logs.get().info("a child ended", child=end.name, incarnation=end.incarnation, how=how)
+        jitter = random.random()  # noqa: S311 - spreads restarts, guards nothing
+        self._happened(state.Exited(end.name, end.incarnation, how, end.clean, jitter))
 
     # Reports and orders.
 
     def _heard(self, name: str, incarnation: int, said: dict[str, Any]) -> bool:
         """Whether its status is another than before."""
-        process = self.processes.get(name)
-        if process is None or process.incarnation != incarnation:
+        if not self.processes.has(name, incarnation):
             return False
         seen = self.seen[name]
         changed = (seen.said.get("status"), seen.said.get("reason")) != (said.get("status"), said.get("reason"))
@@ -281,42 +237,17 @@ class Supervisor(Actor):
         node = report.subtree(self.path, self.state, self.seen, time.monotonic(), time.time_ns() // 1000)
         return node if self.parent is not None else {**node, "pid": os.getpid()}
 
-    def _find(self, order: Command) -> None:
-        paths = [path for path, _ in walk(self.state.spec)][1:]
-        found = [path for path in paths if path == order.target] or [p for p in paths if p.rpartition("/")[2] == order.target]
-        if len(found) == 1:
-            self._obey(Command(order.request, order.verb, found[0], order.origin, found=True))
-        elif found:
-            self.orders.refuse(order, f"{order.target!r} is the name of {', '.join(found)}; give the whole path")
-        else:
-            self.orders.refuse(order, f"there is no component {order.target!r}; there are {', '.join(paths)}")
-
     def _obey(self, order: Command) -> None:
         below = order.target.removeprefix(f"{self.path}/") if self.path else order.target
         name, _, further = below.partition("/")
-        if further and name in self.processes:
-            self._tell(name, order)
+        if further and self.processes.has(name):
+            self.processes.tell(name, order)
         elif further:
             self.orders.refuse(order, f"{order.target}: its supervisor {name} is not running; restart {name} first")
         else:
             event = self.orders.take(order, self.state.child(name), self.state.life)
             if event is not None:
                 self._happened(event)
-
-
-def _load(child: Child) -> type[Actor]:
-    """The class `run` names; imported once, before the fork, so that the children share it."""
-    module, _, name = child.run.partition(":")
-    found: type[Actor] = getattr(importlib.import_module(module), name)
-    return found
-
-
-def _preload(child: Child) -> None:
-    """A module that cannot be imported is told of when its child is to start."""
-    try:
-        _load(child)
-    except Exception as error:
-        logs.get().error("cannot import a child", child=child.id, run=child.run, error=str(error))
 
 
 def _outline(now: state.State) -> object:

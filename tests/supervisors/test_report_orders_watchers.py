@@ -9,7 +9,7 @@ import pytest
 
 from actors.messages import Command, CommandDone
 from supervisors import watchers
-from supervisors.orders import Orders
+from supervisors.orders import NotFound, Orders, find
 from supervisors.report import Seen, pids, subtree
 from supervisors.spec import SUPERVISOR, Child, Strategy, WhenExhausted, supervisor, worker
 from supervisors.state import ChildState, KillChild, Life, Phase, RestartChild, State
@@ -151,6 +151,35 @@ def test_a_kill_is_answered_at_once() -> None:
     post = Post()
     assert Orders(post.send).take(order("kill"), ChildState(PRESS, UP), Life.RUNNING) == KillChild("press")
     assert post.sent == [{"id": "line/press", "ok": True}]
+
+
+TWO_LINES = supervisor("root", Strategy.ONE, *(supervisor(name, Strategy.ONE, PRESS) for name in ("north", "south")))
+
+
+@pytest.mark.parametrize(("target", "found"), [("north/press", "north/press"), ("south", "south")])
+def test_a_component_is_found_by_its_path_or_its_name(target: str, found: str) -> None:
+    assert find(TWO_LINES, target) == found
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("press", "'press' is the name of north/press, south/press; give the whole path"),
+        ("west", "there is no component 'west'; there are north, north/press, south, south/press"),
+        ("root", "there is no component 'root'"),
+    ],
+)
+def test_a_component_that_is_not_clear_is_refused(target: str, words: str) -> None:
+    with pytest.raises(NotFound, match=words):
+        find(TWO_LINES, target)
+
+
+def test_a_loop_of_restarts_is_refused_in_the_end() -> None:
+    post = Post()
+    orders = Orders(post.send)
+    for _ in range(101):
+        orders.take(order("restart"), ChildState(PRESS, UP, incarnation=1), Life.RUNNING)
+    assert len(post.sent) == 1
 
 
 # Watchers.
