@@ -173,6 +173,9 @@ class Poller:
             else:
                 unit.patience = Patience()
             raise
+        except Unfit:
+            unit.patience = Patience()
+            raise
         finally:
             self._rested_from = _loop_time()
             self._look_for_late()

@@ -25,6 +25,7 @@ V = TypeVar("V")
 
 _REQUEST = Struct(">HHHBBHH")
 _HEADER = Struct(">HHHB")
+_PREFIX = Struct(">HH")
 _LENGTH_MAX = 254
 """Unit id, function code and at most 252 bytes of data."""
 _OPEN_MAX, _DONE_MAX = 1024, 256
@@ -110,6 +111,7 @@ class Wire(asyncio.Protocol):
         self._done: dict[int, int] = {}
         """Transaction that was answered → unit."""
         self._waiting: asyncio.Future[bytes] | None = None
+        self._arrived: bytes | None = None
         self._broken: str | None = None
         self._closed = self._loop.create_future()
         self.late: list[tuple[int, float]] = []
@@ -178,6 +180,8 @@ class Wire(asyncio.Protocol):
             self._frame(tid, unit, buffer[7 : 6 + length])
             buffer = buffer[6 + length :]
         self._buffer = buffer
+        if self._arrived is not None:
+            self._hand_over(self._arrived)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(f"{self._peer} closed the connection{f': {exc}' if exc else ''}")
@@ -196,15 +200,23 @@ class Wire(asyncio.Protocol):
         else:
             del self._open[tid]
             _bounded(self._done, _DONE_MAX)[tid] = unit
-            self._hand_over(tid, unit, pdu, self.heard_at - sent_at)
+            if tid == self._tid and self._waiting is not None and not self._waiting.done():
+                self._arrived = pdu
+            else:
+                self._tally.late += 1
+                self.late.append((unit, self.heard_at - sent_at))
+                del self.late[:-16]
 
-    def _hand_over(self, tid: int, unit: int, pdu: bytes, took: float) -> None:
-        if tid == self._tid and self._waiting is not None and not self._waiting.done():
+    def _hand_over(self, pdu: bytes) -> None:
+        """Bytes behind the answer that cannot begin another one make the answer itself doubtful: it may have been shifted."""
+        self._arrived = None
+        if self._buffer and not self._may_begin_a_frame(self._buffer[:4]):
+            self._break(f"{self._peer} sent more than its answer ({self._buffer[:8].hex(' ')} behind it)")
+        elif self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(pdu)
-        else:
-            self._tally.late += 1
-            self.late.append((unit, took))
-            del self.late[:-16]
+
+    def _may_begin_a_frame(self, start: bytes) -> bool:
+        return any(start == _PREFIX.pack(tid, 0)[: len(start)] for tid in (*self._open, *self._done))
 
     def _break(self, why: str) -> None:
         """Nothing more comes through here; whoever waits is told."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
 
-import protocols.modbus
 from protocols.contract import BadConfig
 from protocols.load import validated
 from protocols.modbus.addresses import Table
@@ -109,9 +106,3 @@ def test_every_error_is_said_at_once():
 def test_a_deadband_in_percent_is_of_the_range():
     (point,) = validated(adapter({"address": 40001, "type": "int16", "deadband": "2 %", "range": [-50, 150]})).points
     assert point.deadband_width == pytest.approx(4)
-
-
-def test_the_readme_names_every_setting_of_a_point():
-    readme = (Path(protocols.modbus.__file__).parent / "README.md").read_text()
-    fields = type(validated(adapter({"address": 40001, "type": "int16"})).points[0]).model_fields
-    assert not [name for name in fields if f"`{name}`" not in readme]

@@ -94,6 +94,17 @@ async def test_two_frames_in_one_piece_are_two():
     assert not socket.aborted
 
 
+@pytest.mark.parametrize("behind", ["64", "0000", "0001 0001", "ffff 0000"])
+async def test_an_answer_with_something_odd_behind_it_is_not_believed(behind):
+    """As when a byte too many stands inside the frame and pushed the last one out."""
+    wire, socket = a_wire()
+    task = await asked(wire)
+    wire.data_received(answer(socket.written[0], b"\x04abc") + bytes.fromhex(behind))
+    with pytest.raises(NotConnected, match="more than its answer"):
+        await task
+    assert socket.aborted
+
+
 async def test_transaction_ids_go_round_past_those_still_open():
     wire, socket = a_wire()
     with pytest.raises(Silence):
