@@ -9,13 +9,14 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from protocols.opcua import quality
 from schemas.records import Quality
 
-PUBLISH_RESPONSE, REPUBLISH_RESPONSE, READ_RESPONSE = 829, 835, 634
+PUBLISH_RESPONSE, REPUBLISH_RESPONSE, READ_RESPONSE, SERVICE_FAULT = 829, 835, 634, 397
 DATA_CHANGE, STATUS_CHANGE = 811, 820
 NULL, BOOLEAN, FLOAT, DOUBLE, STRING, DATE_TIME, STATUS, STRUCTURE = 0, 1, 10, 11, 12, 13, 19, 22
 KINDS = (
@@ -91,6 +92,15 @@ def republish_response(data: bytes) -> Notification:
 def read_response(data: bytes) -> list[DataValue]:
     """Raises Malformed."""
     return _guarded(_read_response, data)
+
+
+def service_fault(data: bytes) -> int | None:
+    """The status code if the answer is a ServiceFault."""
+    with suppress(Malformed):
+        type_id, at = _guarded(lambda d: _encoding_id(d, 0), data)
+        if type_id == SERVICE_FAULT:
+            return int(_guarded(lambda d: _U32(d, at + 12), data)[0])
+    return None
 
 
 def data_value(data: bytes) -> DataValue:

@@ -22,6 +22,9 @@ class SecurityConfig(Model):
     trust: Literal["list", "first_use"] = "list"
     """`list`: only servers whose certificate (or its issuer) a person put into `trusted/`. `first_use`: the first certificate
     seen is put there by itself; who answers first is believed, so only where the network is trusted at that moment."""
+    server_certificate: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None = None
+    """Name of the file in `trusted/` with this server's certificate; only for servers that do not even say what they offer
+    without security."""
 
 
 class OpcUaPoint(PointConfig):

@@ -11,7 +11,7 @@ from asyncua.crypto.uacrypto import x509_from_der
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from protocols.contract import NotConnected
+from protocols.contract import BadConfig, NotConnected
 from protocols.opcua import certificates
 from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.trust import Verdict, fingerprint, judge
@@ -45,6 +45,17 @@ def check_server(config: OpcUaConfig, mine: Identity, der: bytes | None, server_
     expiry = certificates.expiry_warning("the server's certificate", certificate, now)
     warnings = [f"the server's certificate: {w}" for w in verdict.warnings] + trusted.unreadable + ([expiry] if expiry else [])
     return certificate.public_bytes(Encoding.DER), warnings
+
+
+def pinned(config: OpcUaConfig, mine: Identity) -> bytes | None:
+    """The certificate of the file named in the settings, if one is. Blocks. Raises BadConfig."""
+    name = config.security.server_certificate
+    if name is None:
+        return None
+    file = mine.folder / "trusted" / name
+    if not file.is_file():
+        raise BadConfig(f"security.server_certificate: there is no {file}; right would be the server's certificate there")
+    return certificates.load(file).public_bytes(Encoding.DER)
 
 
 def _parsed(config: OpcUaConfig, der: bytes | None) -> x509.Certificate:

@@ -56,13 +56,12 @@ class Item:
         return made
 
     def fail(self, reason: str) -> Reading | None:
-        """The node cannot be had: one BAD reading, then silence."""
-        made = Reading(self.point, None, status=Quality.BAD, reason=reason)
+        """The node cannot be had: one BAD reading, unless the last one was BAD already, then silence."""
         self.node_id, self.monitored_id, self.problem = None, None, reason
-        if self._is_old_news(made):
+        if self._last is not None and self._last.status is Quality.BAD:
             return None
-        self._last = made
-        return made
+        self._last = Reading(self.point, None, status=Quality.BAD, reason=reason)
+        return self._last
 
     def _notice(self, status: int) -> None:
         if quality.overflowed(status):

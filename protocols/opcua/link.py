@@ -13,35 +13,24 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.client.client import Client
-from asyncua.client.ua_session import UaSession
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.crypto.uacrypto import CertProperties
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from protocols.contract import BadConfig, NotConnected
 from protocols.opcua import messages, quality
+from protocols.opcua.client import Session, new_client
 from protocols.opcua.config import OpcUaConfig
-from protocols.opcua.identity import Identity, check_server
+from protocols.opcua.identity import Identity, check_server, pinned
 
 _MODES = {"sign": ua.MessageSecurityMode.Sign, "sign_and_encrypt": ua.MessageSecurityMode.SignAndEncrypt}
 _NONE = "http://opcfoundation.org/UA/SecurityPolicy#None"
+_LOGGING_IN = "logging in"
 _CLOSE_S = 2.0
-_LARGEST_ANSWER = 64 * 2**20
 
 
 class NoAnswer(NotConnected):
     """One request was not answered in time; the connection may still stand."""
-
-
-class _Session(UaSession):  # type: ignore[misc]
-    """asyncua's session, sending what we give it and handing back the bytes."""
-
-    def ensure_publish_loop(self) -> None:
-        """Left out: subscription.py sends its own Publish requests, several at a time and each with a deadline."""
-
-    async def raw(self, request: Any, patience: float) -> bytes:
-        """`patience` in seconds is also told to the server; 0: for ever."""
-        return bytes(await self._send_request(request, patience))
 
 
 @dataclass(slots=True)
@@ -57,7 +46,7 @@ class Limits:
 class Link:
     config: OpcUaConfig
     client: Client
-    session: _Session
+    session: Session
     namespaces: list[str] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
     warnings: list[str] = field(default_factory=list)
@@ -124,9 +113,8 @@ async def open_link(config: OpcUaConfig, identity: Identity | None) -> Link:
             certificate, warnings = None, list[str]()
             if identity is not None:
                 certificate, warnings = await _server_certificate(step, identity)
-            client = await _client(config, identity, certificate)
-            session = _Session(client.uaclient)
-            client.uaclient.session, client.uaclient.pre_request_hook = session, None
+            client, session = new_client(config)
+            await _protect(client, config, identity, certificate)
             link = Link(config, client, session, warnings=warnings)
             try:
                 await _log_in(step, link)
@@ -153,8 +141,7 @@ async def _if_not_none(config: OpcUaConfig) -> str:
 
 
 async def _endpoints(config: OpcUaConfig) -> list[Any]:
-    client = Client(config.endpoint, timeout=config.request_timeout)
-    client.uaclient.pre_request_hook = None
+    client, _ = new_client(config)
     found: list[Any] = await client.connect_and_get_server_endpoints()
     return found
 
@@ -164,6 +151,8 @@ class _Step:
 
     def __init__(self, config: OpcUaConfig, identity: Identity | None) -> None:
         self.config, self.identity, self.name = config, identity, "connecting"
+        self.logins = ""
+        """Which kinds of users the server takes, once it said so."""
 
     async def run(self, name: str, call: Any) -> Any:
         self.name = name
@@ -171,13 +160,17 @@ class _Step:
 
     def failure(self, wrong: Exception) -> str:
         certificate = str(self.identity.own.certificate_file) if self.identity else ""
-        return messages.failure(wrong, self.name, self.config, certificate, messages.LAST_WORDS.take())
+        text = messages.failure(wrong, self.name, self.config, certificate, messages.LAST_WORDS.take())
+        return f"{text}. It takes: {self.logins}" if self.logins and self.name == _LOGGING_IN else text
 
 
 async def _server_certificate(step: _Step, identity: Identity) -> tuple[bytes, list[str]]:
     """The certificate of the endpoint with our policy and mode, judged, and what is odd about it."""
     config = step.config
-    offered = await step.run("asking for its endpoints", _endpoints(config))
+    known = await asyncio.to_thread(pinned, config, identity)
+    if known is not None:
+        return await asyncio.to_thread(check_server, config, identity, known, None)
+    offered = await step.run(messages.ASKING, _endpoints(config))
     mode = _MODES[config.security.mode]
     for one in offered:
         if one.SecurityMode == mode and one.SecurityPolicyUri == SecurityPolicyBasic256Sha256.URI:
@@ -192,27 +185,19 @@ def _offers(endpoints: list[Any]) -> str:
     return ", ".join(words) or "nothing"
 
 
-async def _client(config: OpcUaConfig, identity: Identity | None, server_certificate: bytes | None) -> Client:
-    client = Client(config.endpoint, timeout=config.request_timeout)
-    client.name = client.description = f"StreamForge {config.id}"
-    client.product_uri = "urn:streamforge:gateway"
-    client.session_timeout = int(config.session_timeout * 1000)
-    client.max_messagesize = _LARGEST_ANSWER
+async def _protect(client: Client, config: OpcUaConfig, identity: Identity | None, server_certificate: bytes | None) -> None:
+    """Give the client its name, and what the policy needs."""
     client.application_uri = config.application_uri or f"urn:{socket.gethostname()}:streamforge"
-    if config.user is not None:
-        client.set_user(config.user)
-        client.set_password(config.password or "")
-    if identity is not None and server_certificate is not None:
-        client.application_uri = identity.own.uri
-        own = identity.own.certificate.public_bytes(Encoding.DER)
-        await client.set_security(
-            SecurityPolicyBasic256Sha256,
-            CertProperties(own, "der"),
-            CertProperties(await asyncio.to_thread(identity.own.key_file.read_bytes), "pem"),
-            server_certificate=CertProperties(server_certificate, "der"),
-            mode=_MODES[config.security.mode],
-        )
-    return client
+    if identity is None or server_certificate is None:
+        return
+    client.application_uri = identity.own.uri
+    await client.set_security(
+        SecurityPolicyBasic256Sha256,
+        CertProperties(identity.own.certificate.public_bytes(Encoding.DER), "der"),
+        CertProperties(await asyncio.to_thread(identity.own.key_file.read_bytes), "pem"),
+        server_certificate=CertProperties(server_certificate, "der"),
+        mode=_MODES[config.security.mode],
+    )
 
 
 async def _log_in(step: _Step, link: Link) -> None:
@@ -225,7 +210,8 @@ async def _log_in(step: _Step, link: Link) -> None:
         policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
         if policy.endswith("#None"):
             link.warnings.append("the password travels in clear text; right would be security policy Basic256Sha256")
-    await step.run("logging in", client.activate_session(username=config.user, password=config.password or ""))
+    step.logins = ", ".join(sorted({p.TokenType.name for p in client._policy_ids})) or "nobody"
+    await step.run(_LOGGING_IN, client.activate_session(username=config.user, password=config.password or ""))
 
 
 async def _look_around(step: _Step, link: Link) -> None:

@@ -15,7 +15,9 @@ _OURS = (
     "the server does not accept this gateway's certificate: copy {certificate} into the server's trust list "
     "(by now it often lies in its list of rejected ones)"
 )
+ASKING = "asking for its endpoints"
 _HINTS = {
+    ASKING: "the server says nothing without security: put its certificate into trusted/ and name it in security.server_certificate",
     "BadCertificateUntrusted": _OURS,
     "BadSecurityChecksFailed": _OURS,
     "BadCertificateInvalid": _OURS,
@@ -62,11 +64,11 @@ def failure(wrong: BaseException, step: str, config: OpcUaConfig, certificate: s
     where = f"{config.endpoint}: {step} failed"
     code = status_of(wrong)
     if code is not None:
-        name = quality.name(code)
+        name = quality.name(code) if step != ASKING else ASKING
         hint = _HINTS.get(name, "").format(
             certificate=certificate or "its certificate", login=login(config), endpoint=config.endpoint, security=security(config)
         )
-        return f"{where}: {quality.words(code)}" + (f" That is: {hint}." if hint else "")
+        return f"{where}: {quality.words(code)}" + (f". That is: {hint}" if hint else "")
     if isinstance(wrong, TimeoutError):
         return f"{where}: no answer within {min(config.request_timeout, config.connect_timeout):g} s"
     if isinstance(wrong, socket.gaierror):
@@ -80,15 +82,15 @@ def failure(wrong: BaseException, step: str, config: OpcUaConfig, certificate: s
 
 
 class LastWords(logging.Handler):
-    """Keeps the last error asyncua's client logged, in place of writing it: everything it says reaches us as an exception too,
-    but sometimes only the log has the server's reason."""
+    """Keeps the first error asyncua's client logged since it was asked, in place of writing it: everything it says reaches us as an
+    exception too, but sometimes only the log has the server's reason."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.ERROR)
         self.text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()[:300]
+        self.text = self.text or record.getMessage()[:300]
 
     def take(self) -> str:
         text, self.text = self.text, ""
@@ -105,4 +107,4 @@ def quiet_asyncua() -> None:
         if LAST_WORDS not in logger.handlers:
             logger.addHandler(LAST_WORDS)
             logger.propagate = False
-            logger.setLevel(logging.WARNING)
+            logger.setLevel(logging.ERROR)

@@ -63,7 +63,8 @@ def _taken(item: Item, result: Any) -> list[Reading]:
     if not result.StatusCode.is_bad():
         item.monitored_id, item.problem = result.MonitoredItemId, None
         return []
-    bad = item.fail(f"{item.config.address}: {quality.words(result.StatusCode.value)}")
+    hint = "; deadband_percent needs a node with a range (EURange)" if item.config.deadband_percent else ""
+    bad = item.fail(f"{item.config.address}: {quality.words(result.StatusCode.value)}{hint}")
     return [bad] if bad else []
 
 

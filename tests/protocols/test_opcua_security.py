@@ -10,8 +10,9 @@ import pytest
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 
-from protocols.contract import NotConnected
+from protocols.contract import BadConfig, NotConnected
 from protocols.load import make, validated
+from protocols.opcua import link
 from protocols.opcua.resolve import read_namespaces
 from tests.kit.opcua import InThread, OpcUaServer, Tap, Users, adapter_config
 from tests.kit.opcua_certificates import SERVER_URI, server_certificate
@@ -107,6 +108,22 @@ async def test_first_use_believes_the_first_and_only_the_first(plant, tmp_path):
         (trusted,) = (tmp_path / "trusted").glob("*.der")
         trusted.unlink()
         with pytest.raises(NotConnected, match="BadCertificateUntrusted"):
+            await plc.connect()
+
+
+async def test_a_server_that_says_nothing_without_security_is_reached_by_its_certificate(plant, certs, monkeypatch):
+    async def refuse(_):
+        raise ua.UaStatusCodeError(ua.StatusCodes.BadSecurityPolicyRejected)
+
+    monkeypatch.setattr(link, "_endpoints", refuse)
+    async with adapter(plant, certs) as plc:
+        with pytest.raises(NotConnected, match=r"name it in security\.server_certificate"):
+            await plc.connect()
+    async with adapter(plant, certs, security={**SECURED, "server_certificate": "plant.der"}) as plc:
+        await plc.connect()
+        await Tap(plc).next("temp")
+    async with adapter(plant, certs, security={**SECURED, "server_certificate": "other.der"}) as plc:
+        with pytest.raises(BadConfig, match=r"there is no .*other\.der"):
             await plc.connect()
 
 

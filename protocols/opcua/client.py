@@ -1,0 +1,59 @@
+"""asyncua's client with three things changed: its publish loop and its waiting for reconnects are off, answers come as bytes, and a
+server's reason for refusing the channel is not lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.client.ua_session import UaSession
+
+from protocols.opcua import binary
+from protocols.opcua.config import OpcUaConfig
+
+_LARGEST_ANSWER = 64 * 2**20
+
+
+class Session(UaSession):  # type: ignore[misc]
+    """asyncua's session, sending what we give it and handing back the bytes."""
+
+    def ensure_publish_loop(self) -> None:
+        """Left out: subscription.py sends its own Publish requests, several at a time and each with a deadline."""
+
+    async def raw(self, request: Any, patience: float) -> bytes:
+        """`patience` in seconds is also told to the server; 0: for ever."""
+        return bytes(await self._send_request(request, patience))
+
+
+class _Protocol(UASocketProtocol):  # type: ignore[misc]
+    def _process_received_message(self, message: Any) -> None:
+        """Some servers refuse a channel with a ServiceFault, which asyncua takes for a broken OpenSecureChannelResponse."""
+        if isinstance(message, ua.Message) and isinstance(message.SecurityHeader(), ua.AsymmetricAlgorithmHeader):
+            code = binary.service_fault(bytes(message.body()))
+            if code is not None:
+                raise ua.UaStatusCodeError(code)
+        super()._process_received_message(message)
+
+
+class _UaClient(UaClient):  # type: ignore[misc]
+    def _make_protocol(self) -> Any:
+        made = super()._make_protocol()
+        made.__class__ = _Protocol  # asyncua has no place to name another class
+        return made
+
+
+def new_client(config: OpcUaConfig) -> tuple[Client, Session]:
+    """A client that has done nothing yet, and its session."""
+    client = Client(config.endpoint, timeout=config.request_timeout)
+    client.uaclient = _UaClient(config.request_timeout)
+    client.uaclient.session = session = Session(client.uaclient)
+    client.name = client.description = f"StreamForge {config.id}"
+    client.product_uri = "urn:streamforge:gateway"
+    client.session_timeout = int(config.session_timeout * 1000)
+    client.max_messagesize = _LARGEST_ANSWER
+    if config.user is not None:
+        client.set_user(config.user)
+        client.set_password(config.password or "")
+    return client, session
