@@ -43,6 +43,8 @@ async def run(context: Context) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         kept = [socket.socket() for _ in range(100)]
         context.facts["open"] = len(kept)
+    if does == "litter":
+        await asyncio.create_subprocess_exec("sleep", "600")
     if does == "never_ready":
         await context.stopping.wait()
         return

@@ -39,6 +39,18 @@ def test_a_stopped_child_cannot_hold_up_the_end() -> None:
         assert still_alive(everything) == []
 
 
+def test_what_a_worker_leaves_behind_ends_with_the_daemon() -> None:
+    with supervised(press("a", "litter")) as gateway:
+        gateway.running()
+        os.kill(gateway.node("a")["pid"], signal.SIGKILL)
+        gateway.until("a", lambda n: n["restarts_total"] == 1 and n["state"] == "running")
+        everything = gateway.processes()
+        assert [each.name() for each in everything].count("sleep") == 2
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(10) == 0
+        assert still_alive(everything) == []
+
+
 @pytest.mark.parametrize("victim", ["daemon", "admin", "root"])
 def test_nothing_survives_the_death_of_what_is_above_it(victim: str) -> None:
     with supervised(LINE) as gateway:
