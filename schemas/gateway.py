@@ -243,7 +243,7 @@ class SinkConfig(Model):
     batch_bytes: Size = 16 * 2**20
     """Most bytes of records in one batch, which bounds the sink's memory."""
     flush_every: Duration = 0.1
-    """How long a batch waits for more records before it is written."""
+    """How often a batch is written while records trickle in; a full one is written at once."""
 
 
 class SupervisionConfig(Model):
