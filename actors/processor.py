@@ -74,7 +74,7 @@ def aggregator(config: dict[str, Any]) -> Stage:
     from pipeline.aggregator import Aggregator
 
     lateness = ProcessingConfig.model_validate(config["processing"]).lateness
-    return Aggregator(config["aggregates"], lateness, config["gateway_id"])
+    return Aggregator(config["aggregates"], lateness)
 
 
 STAGES: dict[str, Callable[[dict[str, Any]], Stage]] = {"validator": validator, "aggregator": aggregator}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 from streamforge.demo.historian import Historian
 from streamforge.system import free_ports
@@ -23,7 +24,7 @@ class Plant:
         self.historian = Historian(directory / "postgres")
         self._simulator: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Plant:
+    def __enter__(self) -> Self:
         self._simulator = subprocess.Popen([sys.executable, "-m", "bench.modbus_load", str(self.modbus)])
         self.historian.start()
         return self

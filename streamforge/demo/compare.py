@@ -17,6 +17,7 @@ import psycopg2
 
 from schemas.records import NO_TIME, Kind, Records
 from stream.codec import Codec, SchemaIds
+from stream.consumer import StreamConsumer
 
 Reading = tuple[str, str, int, int, Any]
 """asset, parameter, device time (gateway time where missing), gateway time, value."""
@@ -28,6 +29,7 @@ REFUSED = ("dlq.telemetry", "dlq.events")
 AGGREGATES = ("telemetry.1s", "telemetry.10s", "telemetry.1min", "telemetry.1hour")
 SECOND = 1_000_000
 READ_WITHIN_S = 300.0
+POLL_MAX = 5000
 
 
 @dataclass
@@ -114,34 +116,26 @@ def _judge_windows(seen: Seen, found: Found) -> None:
     found.surplus(len(more), "windows of 1s count more readings than were read", next(iter(more), None))
 
 
-def compare(bootstrap: str, dsn: str, since_ms: int) -> Found:
-    """Everything that arrived since, in the stream and in the database."""
+def compare(bootstrap: str, partitions: int, dsn: str, since_ms: int) -> Found:
+    """Everything that arrived since, in the stream and in the database. Raises StreamLost."""
     seen = Seen()
-    asyncio.run(asyncio.wait_for(_read_stream(bootstrap, since_ms, seen), READ_WITHIN_S))
+    asyncio.run(asyncio.wait_for(_read_stream(bootstrap, partitions, since_ms, seen), READ_WITHIN_S))
     _read_database(dsn, since_ms, seen)
     return judge(seen)
 
 
-async def _read_stream(bootstrap: str, since_ms: int, seen: Seen) -> None:
-    from aiokafka import AIOKafkaConsumer, TopicPartition
-
+async def _read_stream(bootstrap: str, partitions: int, since_ms: int, seen: Seen) -> None:
     codec = Codec(SchemaIds())
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
+    consumer = StreamConsumer(bootstrap, "streamforge-demo")
     await consumer.start()
     try:
-        topics = await consumer.topics()
-        wanted = [t for t in (*RAW, *CLEAN, *REFUSED, *AGGREGATES) if t in topics]
-        places = [TopicPartition(t, p) for t in wanted for p in consumer.partitions_for_topic(t) or ()]
-        consumer.assign(places)
-        begins = await consumer.offsets_for_times(dict.fromkeys(places, since_ms))
-        ends = await consumer.end_offsets(places)
-        for place in places:
-            consumer.seek(place, begins[place].offset if begins[place] else ends[place])
-        while any([await consumer.position(p) < ends[p] for p in places]):
-            for place, messages in (await consumer.getmany(timeout_ms=500, max_records=5000)).items():
-                _take(codec, place.topic, place.partition, messages, seen)
+        places = [(topic, p) for topic in (*RAW, *CLEAN, *REFUSED, *AGGREGATES) for p in range(partitions)]
+        ends = await consumer.ends(places)
+        begins = {place: await consumer.offset_at(place, since_ms) for place in places}
+        consumer.assign({place: ends[place] if begin is None else begin for place, begin in begins.items()})
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for place, messages in (await consumer.poll(POLL_MAX, 0.5)).items():
+                _take(codec, *place, messages, seen)
     finally:
         await consumer.stop()
 

@@ -50,7 +50,7 @@ class Historian:
             self._process = subprocess.Popen(
                 [str(binaries / "postgres"), "-D", str(self.directory), *settings],
                 stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", user=user,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0),  # noqa: PLW1509 - started before any thread
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0),
             )  # fmt: skip
         self._wait(log)
 

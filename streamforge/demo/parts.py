@@ -50,7 +50,7 @@ class Parts:
         with (self.data / log).open("wb") as out:
             return subprocess.Popen(
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
-                preexec_fn=lambda: die_with_parent(parent),  # noqa: PLW1509 - started before any thread
+                preexec_fn=lambda: die_with_parent(parent),
             )  # fmt: skip
 
     def gateway(self) -> Gateway:

@@ -26,6 +26,8 @@ from streamforge.system import die_with_parent
 
 OPCUA_NAMESPACE = "urn:streamforge:demo:ovens"
 CHANGE_EVERY_S = 0.1
+MOODS = 0.002
+"""Share of the fourth press's answers that come late and say that it is busy."""
 
 
 def modbus_words(press: int, t: float) -> list[int]:
@@ -44,8 +46,8 @@ def press_device(press: int) -> SimDevice:
         _set_values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         t = time.time()
-        if press == signals.PRESSES and random.random() < 0.01:  # noqa: S311 - a moody device, not a secret
-            await asyncio.sleep(random.choice([0.2, 1.5]))  # noqa: S311
+        if press == signals.PRESSES and random.random() < MOODS:  # noqa: S311 - a moody device, not a secret
+            await asyncio.sleep(random.choice([0.2, 0.6]))  # noqa: S311
             return ExcCodes.DEVICE_BUSY
         if function_code in {3, 4}:
             words = modbus_words(press, t)

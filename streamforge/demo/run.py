@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from control.problems import Problem
+from schemas.gateway import StreamConfig
+from stream.producer import StreamLost
 from streamforge.demo.meter import Meter
 from streamforge.demo.parts import DemoFailed, Parts
 
@@ -21,6 +22,7 @@ API_WITHIN_S = 60.0
 FIRST_READING_WITHIN_S = 90.0
 DRAIN_WITHIN_S = 120.0
 CHAOS_EVERY_S = 5.0
+PARTITIONS = StreamConfig().partitions
 
 
 def run_demo(data: Path, seconds: float | None, as_json: bool, chaos: bool, page: int, durability: str) -> int:
@@ -124,9 +126,9 @@ class Demo:
         self._parts.stop_plant()
         self._meter.wait_until_drained(DRAIN_WITHIN_S)
         try:
-            found = compare(self._meter.bootstrap(), self._parts.historian.dsn, int(self._begun * 1000))
-        except Problem as problem:
-            raise DemoFailed(problem.detail) from None
+            found = compare(self._meter.bootstrap(), PARTITIONS, self._parts.historian.dsn, int(self._begun * 1000))
+        except StreamLost as lost:
+            raise DemoFailed(f"the comparison could not be made: {lost}") from None
         latency = self._meter.latency_ms()
         result = {
             "seconds": round(ran, 1),

@@ -55,12 +55,16 @@ class Server:
     def dsn(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
     def start(self) -> None:
         settings = [word for setting in (*SETTINGS, f"port={self.port}") for word in ("-c", setting)]
         with (self.directory.parent / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._binary, "-D", str(self.directory), *settings],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self._user, preexec_fn=_die_with_parent,  # noqa: PLW1509 - the guard has one thread
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self._user, preexec_fn=_die_with_parent,
                 cwd="/",
             )  # fmt: skip
         deadline = time.monotonic() + 30
