@@ -8,6 +8,7 @@ there with the outputs thrown away.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from schemas.records import Codes, Document, Records, Rows
@@ -67,6 +68,18 @@ class Stage(ABC):
     @abstractmethod
     def restore(self, partition: int, snapshot: bytes) -> None:
         """Take the state back. Raises ValueError for bytes it cannot read; the runtime then replays from the beginning."""
+
+    def snapshot_parts(self, partition: int, written: Container[str]) -> dict[str, bytes | None]:
+        """The snapshot in parts with names, for stages with much state that seldom changes: None for a part that is among
+        those `written` by an earlier snapshot and is still the same."""
+        _ = written
+        return {"all": self.snapshot(partition)}
+
+    def restore_parts(self, partition: int, parts: dict[str, bytes]) -> None:
+        """The way back, from all parts of one snapshot. Raises ValueError like `restore`, also for a part that is missing."""
+        if list(parts) != ["all"]:
+            raise ValueError(f"has the parts {sorted(parts)}; right would be one, named all")
+        self.restore(partition, parts["all"])
 
     def forget(self, partition: int) -> None:
         """Drop the partition's state, before a restore or when it is no longer assigned."""

@@ -42,6 +42,10 @@ class Points:
             slots = self._lookup.of(records)
         return slots
 
+    def slot_of(self, asset: str, parameter: str) -> int:
+        """Raises KeyError for a point that has none."""
+        return self._slots[asset, parameter]
+
     def forget(self, slots: Iterable[int]) -> None:
         """Free these slots for other points."""
         for slot in slots:
