@@ -62,7 +62,7 @@ class MqttAdapter(Adapter):
             taken = self.inbox.take(BATCH_MESSAGES)
             if not taken:
                 raise NotConnected(self.inbox.end or "not connected")
-            batch = self._batch(self.connection, taken)
+            batch = self._batch(taken)
             self.connection.resume()
             if batch.readings or batch.rejects:
                 return batch
@@ -98,12 +98,13 @@ class MqttAdapter(Adapter):
             said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
         return Health(said, counters)
 
-    def _batch(self, connection: Connection, taken: list[tuple[Message, Ticket | None]]) -> Batch:
+    def _batch(self, taken: list[tuple[Message, Ticket | None]]) -> Batch:
         readings: list[Reading] = []
         rejects: list[Reject] = []
         tickets: list[Ticket] = []
         for message, ticket in taken:
             if ticket:
+                self.ledger.hand(ticket)
                 tickets.append(ticket)
             if self._repeated(message):
                 self._count("retained_repeated_total")
@@ -114,7 +115,13 @@ class MqttAdapter(Adapter):
             if mapped.unmatched:
                 self._count("unmatched_total")
                 self.stranger = message.topic.decode(errors="replace")
-        return Batch(readings, taken[0][0].arrived, rejects, partial(connection.stored, tickets))
+        return Batch(readings, taken[0][0].arrived, rejects, partial(self._stored, tickets))
+
+    def _stored(self, tickets: list[Ticket]) -> None:
+        """The stream has these; acknowledge what is due, on the connection that stands now."""
+        self.ledger.stored(tickets)
+        if self.connection:
+            self.connection.acknowledge()
 
     def _repeated(self, message: Message) -> bool:
         """Whether this is a retained message that was the last one seen on its topic anyway."""

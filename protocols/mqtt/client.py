@@ -12,7 +12,7 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from paho.mqtt import client as paho
@@ -26,7 +26,7 @@ from protocols.mqtt import tls, words
 from protocols.mqtt.config import MqttConfig
 from protocols.mqtt.frames import PUBREL, Malformed, Publish, Splitter
 from protocols.mqtt.inbox import Inbox
-from protocols.mqtt.ledger import Ledger, Ticket
+from protocols.mqtt.ledger import Ledger
 from protocols.mqtt.mapping import Message
 
 CONNACK: Final = 2
@@ -252,7 +252,7 @@ class Connection(asyncio.Protocol):
             # A flood may stand before the SUBACK; what it says is then seen later.
             if self.accepted.done() and not self.subscribed.done():
                 self.subscribed.set_result(None)
-        self._acknowledge()
+        self.acknowledge()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone.set()
@@ -290,10 +290,15 @@ class Connection(asyncio.Protocol):
 
     # From the adapter
 
-    def stored(self, tickets: Iterable[Ticket]) -> None:
-        """The stream has these messages: acknowledge what is due."""
-        self.ledger.stored(tickets)
-        self._acknowledge()
+    def acknowledge(self) -> None:
+        """Send what the ledger says is due."""
+        if self.gone.is_set() or self.inbox.end is not None or self.accepted_at is None:
+            return
+        for ack in self.ledger.due():
+            if ack.qos == 1:
+                self.engine.ack(ack.packet_id, 1)
+            else:
+                self.engine.pubrec(ack.packet_id)
 
     def resume(self) -> None:
         """Read the socket again, once there is room."""
@@ -346,15 +351,6 @@ class Connection(asyncio.Protocol):
             self.ledger.ping()
             self.engine.ping()
         self.timer = self.loop.call_later(self.keepalive / 4, self._tick)
-
-    def _acknowledge(self) -> None:
-        if self.gone.is_set() or self.inbox.end is not None or self.accepted_at is None:
-            return
-        for ack in self.ledger.due():
-            if ack.qos == 1:
-                self.engine.ack(ack.packet_id, 1)
-            else:
-                self.engine.pubrec(ack.packet_id)
 
     def _lose(self, reason: str) -> None:
         """It is over; the first reason counts."""

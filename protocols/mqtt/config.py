@@ -172,6 +172,9 @@ Subscription = Annotated[JsonSubscription | RawSubscription, Discriminator("mapp
 def _check_names(one: _Subscription, points: list[tuple[str, str | None, paths.Path | None]], *, key: bool = False) -> None:
     """Each point has names, and every placeholder in them can be filled."""
     wanted = split_filter(one.topic)
+    seen = [(parameter, asset or one.asset) for parameter, asset, _ in points]
+    if twice := {pair for pair in seen if seen.count(pair) > 1}:
+        raise ValueError(f"points: {' and '.join(sorted(parameter for parameter, _ in twice))} stands there twice for one asset")
     for parameter, asset, path in points:
         if not (asset or one.asset):
             raise ValueError(f"asset: {parameter!r} has none; right would be one in the point, the subscription or `defaults`")

@@ -4,8 +4,9 @@ A message is acknowledged (PUBACK, for QoS 2 PUBREC) when it is stored and every
 order in which they came. After PUBREC the broker forgets the message, so it must not be sent a moment earlier; paho sends it on arrival
 even with manual_ack, which loses messages when the process dies (paho issue 382).
 
-While the process lives nothing comes twice: what was stored but could not be acknowledged is known again after a reconnect and
-only acknowledged. After a crash this memory is gone, and the validator's duplicate rule takes over.
+While the process lives nothing comes twice: what was handed on, stored yet or not, is known again when the broker repeats it after a reconnect, and
+only acknowledged. This trusts that every batch handed on is stored unless the process dies. After a crash this memory is gone, and the
+validator's duplicate rule takes over.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Ticket:
     epoch: int
     session: int
     stored: bool = False
+    handed: bool = False
+    """In a batch: it will be stored, or the process dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Ledger:
         """Packet id to what was stored under it and a serial number, oldest first, where the broker may not have our acknowledgement."""
         self.serial = 0
         self.asked: int | None = None
+        self.handed: dict[int, Ticket] = {}
+        """Packet id to what an older connection of this session brought and the stream does not have yet."""
         self.received: set[int] = set()
         """QoS 2: PUBREC sent, PUBREL to come."""
 
@@ -62,15 +67,23 @@ class Ledger:
         for ticket in self.waiting:
             if ticket.stored:
                 self._remember(ticket)
+            elif ticket.handed:
+                self.handed[ticket.packet_id] = ticket
         self.waiting.clear()
         if not session_present:
             self.session += 1
             self.unconfirmed.clear()
+            self.handed.clear()
             self.received.clear()
 
     def came(self, message: Publish) -> Ticket | None:
-        """A message of QoS 1 or 2; None when the stream has it already and only the acknowledgement (`due`) is to be repeated."""
+        """A message of QoS 1 or 2; None when it was handed on before and only the acknowledgement (`due`) is still owed."""
         mark = (message.topic, message.length, hash(message.payload))
+        under_way = self.handed.pop(message.packet_id, None)
+        if under_way and message.dup and under_way.mark == mark:
+            under_way.epoch = self.epoch
+            self.waiting.append(under_way)
+            return None
         again = message.qos == 2 and message.packet_id in self.received
         before = self.unconfirmed.pop(message.packet_id, None)
         known = message.dup and before is not None and before[0] == mark
@@ -78,11 +91,16 @@ class Ledger:
         self.waiting.append(ticket)
         return None if ticket.stored else ticket
 
+    def hand(self, ticket: Ticket) -> None:
+        """Its message goes into a batch now."""
+        ticket.handed = True
+
     def stored(self, tickets: Iterable[Ticket]) -> None:
         """The stream has these. Those of an older connection are remembered for when the broker sends them again."""
         for ticket in tickets:
             ticket.stored = True
             if ticket.epoch != self.epoch and ticket.session == self.session:
+                self.handed.pop(ticket.packet_id, None)
                 self._remember(ticket)
 
     def due(self) -> list[Ack]:

@@ -38,12 +38,24 @@ async def test_messages_become_readings(mosquitto, version, qos):
 
 
 @VERSIONS
-@pytest.mark.parametrize("qos", [1, 2])
-async def test_the_broker_hears_nothing_before_the_stream_has_it(mosquitto, version, qos):
-    """With one message in flight the second can only come after the first was acknowledged."""
+@pytest.mark.parametrize(("qos", "first"), [(1, "PUBACK"), (2, "PUBREC")])
+async def test_the_broker_hears_nothing_before_the_stream_has_it(mosquitto, version, qos, first):
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    async with connected(broker.port, {**RAW, "qos": qos}, version=version) as one:
+        await asyncio.to_thread(sender.send, "t/a", "1", qos)
+        batch = await read(one)
+        await silence(one, 0.3)
+        assert f"Received {first} from streamforge-hall" not in broker.log()
+        batch.delivered()
+        await until(lambda: f"Received {first} from streamforge-hall" in broker.log())
+
+
+@VERSIONS
+async def test_with_one_message_in_flight_the_second_comes_after_the_first_is_stored(mosquitto, version):
     broker = mosquitto(lines=["max_inflight_messages 1"])
     sender = mosquitto.publisher(broker)
-    async with connected(broker.port, {**RAW, "qos": qos}, version=version, receive_maximum=1) as one:
+    async with connected(broker.port, version=version, receive_maximum=1) as one:
         await asyncio.to_thread(sender.send_many, [("t/a", "1"), ("t/a", "2"), ("t/a", "3")])
         for expected in (1, 2, 3):
             batch = await read(one)
@@ -60,10 +72,10 @@ async def test_killed_between_receiving_and_storing_nothing_is_lost(mosquitto, v
     sender = mosquitto.publisher(broker)
     first = adapter(broker.port, {**RAW, "qos": qos}, version=version)
     await first.connect()
-    await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(10)])
+    await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(10)], qos)
     await read(first)
     first.connection.transport.abort()
-    await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(10, 20)])
+    await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(10, 20)], qos)
     async with connected(broker.port, {**RAW, "qos": qos}, version=version) as second:
         assert await numbers(second, 20) == list(range(20))
         await silence(second, 0.1)
@@ -75,14 +87,14 @@ async def test_qos_2_killed_between_pubrec_and_pubrel_is_neither_lost_nor_repeat
     sender = mosquitto.publisher(broker)
     first = adapter(broker.port, {**RAW, "qos": 2}, version=version)
     await first.connect()
-    await asyncio.to_thread(sender.send, "t/a", "1")
+    await asyncio.to_thread(sender.send, "t/a", "1", 2)
     released = []
     first.connection._other = released.append
     (await read(first)).delivered()
     await until(lambda: released)
     first.connection.transport.abort()
     async with connected(broker.port, {**RAW, "qos": 2}, version=version) as second:
-        await asyncio.to_thread(sender.send, "t/a", "2")
+        await asyncio.to_thread(sender.send, "t/a", "2", 2)
         assert await numbers(second, 1) == [2]
         await silence(second, 0.1)
 
@@ -94,7 +106,7 @@ async def test_a_broken_connection_repeats_nothing_that_was_stored(mosquitto, ve
     broker = mosquitto()
     sender = mosquitto.publisher(broker)
     async with connected(broker.port, {**RAW, "qos": qos}, version=version) as one:
-        await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(10)])
+        await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(10)], qos)
         batch = await read(one)
         while len(batch.readings) < 10:
             more = await read(one)
@@ -107,10 +119,41 @@ async def test_a_broken_connection_repeats_nothing_that_was_stored(mosquitto, ve
         await one.close()
         batch.delivered()
         await one.connect()
-        await asyncio.to_thread(sender.send, "t/a", "10")
+        await asyncio.to_thread(sender.send, "t/a", "10", qos)
         assert await numbers(one, 1) == [10]
         assert one.health().counters["repeated_total"] == 10
         await silence(one, 0.1)
+
+
+@VERSIONS
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_what_is_on_its_way_to_a_slow_stream_is_not_taken_twice(mosquitto, version, qos):
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    async with connected(broker.port, {**RAW, "qos": qos}, version=version) as one:
+        await asyncio.to_thread(sender.send, "t/a", "1", qos)
+        batch = await read(one)
+        for _ in range(2):
+            one.connection.transport.abort()
+            with pytest.raises(NotConnected):
+                await read(one)
+            await one.close()
+            await one.connect()
+            await silence(one, 0.1)
+        batch.delivered()
+        last = "PUBACK" if qos == 1 else "PUBCOMP"
+        await until(lambda: f"Received {last} from streamforge-hall (" in broker.log())
+
+
+@VERSIONS
+async def test_a_flood_of_retained_values_larger_than_the_buffer(mosquitto, version):
+    """They come before the broker confirms the subscription."""
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    everything = [(f"t/{n}", str(n)) for n in range(500)]
+    await asyncio.to_thread(lambda: [sender.client.publish(topic, payload, 1, retain=True) for topic, payload in everything][-1].wait_for_publish(15))
+    async with connected(broker.port, {**RAW, "qos": 0}, version=version, buffer_messages=50) as one:
+        assert sorted(await numbers(one, 500)) == list(range(500))
 
 
 @VERSIONS
@@ -121,7 +164,7 @@ async def test_after_an_orderly_end_the_next_process_gets_only_what_was_not_stor
     sender = mosquitto.publisher(broker)
     stored = []
     async with connected(broker.port, {**RAW, "qos": qos}, version=version) as first:
-        await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(3000)])
+        await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(3000)], qos)
         while len(stored) < 1000:
             batch = await read(first)
             stored += [reading.value for reading in batch.readings]

@@ -230,6 +230,7 @@ DOCUMENT = {"topic": "a/+", "mapping": "json", "asset": "x", "points": [{"path":
         ({"subscriptions": [{**DOCUMENT, "points": []}]}, "takes nothing"),
         ({"subscriptions": [{**DOCUMENT, "asset": None, "points": [], "parameters": "all"}]}, "needs one"),
         ({"subscriptions": [{**DOCUMENT, "colour": "red"}]}, "Extra inputs"),
+        ({"subscriptions": [{**RAW, "points": RAW["points"] * 2}]}, "p stands there twice"),
         ({"password": "x"}, "without user"),
         ({"tls": {"key": "k.pem"}}, "without cert"),
         ({"version": "3.1"}, "3.1.1"),

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from paho.mqtt import _packet
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -153,11 +153,24 @@ def test_what_was_stored_and_comes_again_is_only_acknowledged(qos):
     assert ledger.due() == [Ack(5, qos)]
 
 
-def test_what_was_not_stored_and_comes_again_is_taken_again():
+def test_what_was_not_handed_on_and_comes_again_is_taken_again():
     ledger = connected()
     ledger.came(message(5))
     ledger.connected(session_present=True)
     assert ledger.came(message(5, dup=True)) is not None
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_is_on_its_way_to_the_stream_is_not_taken_again_and_acknowledged_when_it_is_there(qos):
+    ledger = connected()
+    ticket = ledger.came(message(5, qos))
+    ledger.hand(ticket)
+    for _ in range(2):
+        ledger.connected(session_present=True)
+        assert ledger.came(message(5, qos, dup=True)) is None
+    assert ledger.due() == []
+    ledger.stored([ticket])
+    assert ledger.due() == [Ack(5, qos)]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +220,7 @@ def test_qos_2_is_known_until_it_is_released():
 class Exchange(RuleBasedStateMachine):
     """A broker that keeps to the standard, connections that break at any time, and a stream that stores in any order.
 
-    What must hold: every message the broker considers done was stored.
+    What must hold: every message the broker considers done was stored, and none was stored twice.
     """
 
     tickets = Bundle("tickets")
@@ -217,68 +230,76 @@ class Exchange(RuleBasedStateMachine):
         self.ledger = connected()
         self.unacknowledged = {}
         self.awaiting_release = set()
-        self.stored = {}
+        self.stored = []
         self.next_id = self.next_payload = 0
-        self.of_ticket = {}
 
-    def send(self, packet_id, payload, qos, dup):
+    def send(self, packet_id, payload, qos, dup, read):
         ticket = self.ledger.came(message(packet_id, qos, dup, payload))
-        if ticket is not None:
-            self.of_ticket[id(ticket)] = payload, ticket
-        return ticket
+        if ticket is None or not read:
+            return None
+        self.ledger.hand(ticket)
+        return ticket, payload
 
-    @rule(target=tickets, qos=st.sampled_from([1, 2]))
-    def publish(self, qos):
+    @rule(target=tickets, qos=st.sampled_from([1, 2]), read=st.booleans())
+    def publish(self, qos, read):
         self.next_id = self.next_id % 5 + 1
         if self.next_id in self.unacknowledged or self.next_id in self.awaiting_release:
             return None
         self.next_payload += 1
         payload = b"%d" % self.next_payload
         self.unacknowledged[self.next_id] = payload, qos
-        return self.send(self.next_id, payload, qos, False)
+        return self.send(self.next_id, payload, qos, False, read)
 
-    @rule(ticket=tickets)
-    def store(self, ticket):
-        if ticket is None or ticket.stored:
-            return
-        payload, _ = self.of_ticket[id(ticket)]
-        self.stored[payload] = self.stored.get(payload, 0) + 1
-        self.ledger.stored([ticket])
+    @rule(held=tickets)
+    def store(self, held):
+        if held is not None and not held[0].stored:
+            self.stored.append(held[1])
+            self.ledger.stored([held[0]])
 
-    @rule(arrives=st.booleans())
-    def acknowledge(self, arrives):
+    @rule()
+    def acknowledge(self):
+        self.acknowledgements(arrive=True)
+
+    def acknowledgements(self, *, arrive):
         for ack in self.ledger.due():
-            if arrives and ack.packet_id in self.unacknowledged:
+            if arrive and ack.packet_id in self.unacknowledged:
                 payload, qos = self.unacknowledged.pop(ack.packet_id)
                 assert payload in self.stored, "acknowledged before it was stored"
                 if qos == 2:
                     self.awaiting_release.add(ack.packet_id)
-        if not arrives:
-            self.reconnect()
 
     @rule()
     def release(self):
-        for packet_id in list(self.awaiting_release):
+        for packet_id in self.awaiting_release:
             self.ledger.released(packet_id)
-            self.awaiting_release.discard(packet_id)
+        self.awaiting_release.clear()
 
-    @rule(target=tickets)
-    def reconnect(self):
+    @rule()
+    def ping(self):
+        self.ledger.ping()
+        self.acknowledgements(arrive=True)
+        self.ledger.pong()
+
+    @rule(target=tickets, read=st.booleans(), last_words=st.sampled_from([None, False, True]))
+    def reconnect(self, read, last_words):
+        """Acknowledgements just sent may arrive or not; the broker then repeats all it has no acknowledgement for, in order."""
+        if last_words is not None:
+            self.acknowledgements(arrive=last_words)
         self.ledger.connected(session_present=True)
-        last = None
-        for packet_id, (payload, qos) in sorted(self.unacknowledged.items()):
-            last = self.send(packet_id, payload, qos, True)
-        return last
+        open_ = sorted(self.unacknowledged.items(), key=lambda item: int(item[1][0]))
+        sent = [self.send(packet_id, payload, qos, True, read) for packet_id, (payload, qos) in open_]
+        return multiple(*[one for one in sent if one is not None])
 
     @invariant()
-    def nothing_done_is_missing(self):
+    def nothing_done_is_missing_and_nothing_is_there_twice(self):
         open_ = {payload for payload, _ in self.unacknowledged.values()}
         done = {b"%d" % n for n in range(1, self.next_payload + 1)} - open_
-        assert done <= self.stored.keys()
+        assert done <= set(self.stored)
+        assert len(self.stored) == len(set(self.stored))
 
 
 TestExchange = Exchange.TestCase
-TestExchange.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestExchange.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
 # The contest
