@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Supervised:
         self.tree = dataclasses.replace(tree, children=(console, *(self._with_journal(each) for each in tree.children)))
         (self.dir / "tree.json").write_text(json.dumps(dataclasses.asdict(self.tree)))
         self.log = self.dir / "log"
-        self.started = time.monotonic()
+        self._daemons: list[subprocess.Popen[bytes]] = []
         self.process = self.run(env)
         self._file: Any = None
 
@@ -53,7 +53,9 @@ class Supervised:
     def run(self, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.kit.tree_main", str(self.dir / "tree.json"), str(self.data_dir)]
         with self.log.open("ab") as log:
-            return subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log, env={**os.environ, **(env or {})})
+            daemon = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log, env={**os.environ, **(env or {})})
+        self._daemons.append(daemon)
+        return daemon
 
     # Watching.
 
@@ -125,8 +127,7 @@ class Supervised:
 
     def processes(self) -> list[psutil.Process]:
         """The daemon and everything below it that runs."""
-        daemon = psutil.Process(self.process.pid)
-        return still_alive([daemon, *daemon.children(recursive=True)])
+        return _family(self.process)
 
     def named(self, name: str) -> psutil.Process:
         return next(each for each in self.processes() if _comm(each) == f"sf:{name}"[:15])
@@ -136,15 +137,17 @@ class Supervised:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
-        if self.process.poll() is None:
-            left = self.processes()
-            for each in left:
-                try:
+        for daemon in self._daemons:
+            for each in _family(daemon) if daemon.poll() is None else []:
+                with suppress(psutil.NoSuchProcess):
                     each.kill()
-                except psutil.NoSuchProcess:
-                    continue
-            self.process.wait()
+            daemon.wait()
         shutil.rmtree(self.dir)
+
+
+def _family(daemon: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    process = psutil.Process(daemon.pid)
+    return still_alive([process, *process.children(recursive=True)])
 
 
 def _comm(process: psutil.Process) -> str:
