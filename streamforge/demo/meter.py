@@ -25,7 +25,8 @@ class Meter:
         self._parts, self._begun = parts, begun
         self._tree: view.Node | None = None
         self._connection: Any = None
-        self._restarts: dict[str, float] = {}
+        self._restarts = 0
+        self._pids: dict[str, int] = {}
         self._latencies: dict[float, float] = {}
         self._seen_buckets: dict[tuple[str, int | None], dict[str, float]] = {}
 
@@ -37,10 +38,17 @@ class Meter:
         except Problem:
             return None
         for node in view.workers(self._tree):
-            path = node["id"]
-            self._restarts[path] = max(self._restarts.get(path, 0), node.get("restarts_total", 0))
+            self._count_restart(node)
             self._take_latencies(node)
         return self._tree
+
+    def _count_restart(self, node: view.Node) -> None:
+        """A worker that lives under another pid was started again; the tree's own counts end with a supervisor that is killed."""
+        pid = node.get("pid")
+        if pid and self._pids.get(node["id"], pid) != pid:
+            self._restarts += 1
+        if pid:
+            self._pids[node["id"]] = pid
 
     def _take_latencies(self, node: view.Node) -> None:
         """Add what the sink's latency histogram gained since the last look; a new process counts from nought."""
@@ -97,7 +105,8 @@ class Meter:
         return words + f"  restarts {self.restarts()}" + (f"  {health['reason']}" if health["reason"] else "")
 
     def restarts(self) -> int:
-        return int(sum(self._restarts.values()))
+        """How often a worker was seen to have been started again."""
+        return self._restarts
 
     def latency_ms(self) -> dict[str, float | None]:
         """p50 and p99 from machine to database over the whole run: upper bounds of the histogram's buckets."""
