@@ -26,7 +26,7 @@ from actors.adapter_records import RecordMaker
 from actors.context import Context, Status
 from actors.io_actor import IoActor
 from protocols.contract import BadAnswer, BadConfig, Batch, NotConnected
-from protocols.load import make, validated
+from protocols.load import make, placed, validated
 from schemas.records import Classification
 from stream.codec import SchemaIds
 from stream.outbox import Outbox
@@ -85,7 +85,7 @@ class _Worker:
     def __init__(self, context: Context) -> None:
         given = context.config
         self._context = context
-        self._config = validated(given["adapter"])
+        self._config = validated(placed(given["adapter"], given["data_dir"]))
         self._adapter = make(self._config)
         if any(point.classification is Classification.LOG for point in self._adapter.points()):
             raise BadConfig(f"adapter {self._config.id}: {NO_LOG}")

@@ -6,6 +6,7 @@ Shared by the adapter actor, `streamforge check` and the conformance suite; impo
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,6 +22,15 @@ def config_model(protocol: str) -> type[AdapterConfig]:
         raise BadConfig(f"protocol: {protocol!r} is not known; right would be one of {', '.join(sorted(CONFIGS))}")
     model: type[AdapterConfig] = _named(CONFIGS[protocol])
     return model
+
+
+def placed(config: dict[str, Any], data_dir: str) -> dict[str, Any]:
+    """The configuration with the gateway's own directory for certificates, where a protocol keeps some; a path in the file is inside
+    the data directory unless it is absolute."""
+    protocol = str(config.get("protocol"))
+    if protocol not in CONFIGS or "certs_dir" not in config_model(protocol).model_fields:
+        return config
+    return {**config, "certs_dir": str(Path(data_dir) / (config.get("certs_dir") or f"certs/{protocol}"))}
 
 
 def validated(config: dict[str, Any]) -> AdapterConfig:

@@ -5,18 +5,21 @@ it all. Each connect builds everything anew; nothing here connects again by itse
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
+from asyncua import ua
+
 from protocols.contract import Adapter, Batch, Health, NotConnected, Point
+from protocols.opcua.binary import Refused
 from protocols.opcua.caretaker import Caretaker, failed
 from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.identity import Identity, identity, own_warnings
 from protocols.opcua.inbox import Inbox
 from protocols.opcua.items import items_of
 from protocols.opcua.link import Link, open_link
-from protocols.opcua.messages import status_of
 from protocols.opcua.polls import Poller, groups_of
 from protocols.opcua.quality import words
 from protocols.opcua.resolve import resolve
@@ -50,22 +53,24 @@ class OpcUaAdapter(Adapter):
             item.forget()
         self._identity = await asyncio.to_thread(identity, self._config)
         self._link = await open_link(self._config, self._identity)
-        try:
-            await self._set_up(self._link)
-        except BaseException as wrong:
-            await self.close()
-            code = status_of(wrong)
-            if code is None:
-                raise
-            raise NotConnected(f"{self._config.endpoint}: the server refuses what is needed: {words(code)}") from wrong
+        # With thousands of points this takes longer than a connection may, so that read() already runs meanwhile.
+        self._start(self._set_up(self._link), "set-up")
 
     async def _set_up(self, link: Link) -> None:
+        try:
+            await self._find_and_follow(link)
+        except (ua.UaStatusCodeError, Refused) as refused:
+            raise NotConnected(
+                f"{self._config.endpoint}: the server refuses what is needed: {words(refused.code)}"
+            ) from None
+
+    async def _find_and_follow(self, link: Link) -> None:
         self._inbox.put(failed(await resolve(link, self._items)))
         if any(item.config.mode == "subscribe" for item in self._items):
             self._subscription = Subscription(link, self._config, self._items, self._inbox, self._counters, self._watch)
             await self._subscription.create()
             self._start(self._subscription.run(), "subscription")
-        groups = groups_of(self._items, asyncio.get_running_loop().time())
+        groups = groups_of(self._items, time.monotonic())
         if groups:
             self._poller = Poller(link, groups, self._inbox, self._counters)
             self._start(self._poller.run(), "polls")

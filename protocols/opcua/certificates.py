@@ -32,8 +32,8 @@ _SUFFIXES = {".der", ".cer", ".crt", ".pem"}
 
 
 def directory(certs_dir: str | None) -> Path:
-    """The configured directory; else `certs/opcua` under $STREAMFORGE_DATA, else under the current directory."""
-    return Path(certs_dir) if certs_dir else Path(os.environ.get("STREAMFORGE_DATA", ".")) / "certs" / "opcua"
+    """The configured directory, which a gateway always gives (protocols/load.py); else one in the current directory."""
+    return Path(certs_dir or "certs/opcua")
 
 
 @dataclass(frozen=True, slots=True)

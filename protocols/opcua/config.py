@@ -96,7 +96,7 @@ class OpcUaConfig(AdapterConfig):
     application_uri: str | None = None
     """What this gateway calls itself; part of its certificate. Unset: as in the certificate, at first `urn:<host>:streamforge`."""
     certs_dir: str | None = None
-    """Directory with own/, trusted/, rejected/ and crl/. Unset: `certs/opcua` in the gateway's data directory."""
+    """Directory with own/, trusted/, rejected/ and crl/. Relative to the gateway's data directory; unset: `certs/opcua` there."""
     publishing_interval: Duration = 0.5
     """How often the server sends what changed."""
     keep_alive_count: Annotated[int, Field(ge=1, le=10_000)] = 10

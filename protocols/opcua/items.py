@@ -1,4 +1,7 @@
-"""One point on its way: where its node is now, what it said last, and whether what arrives now is news. Pure, with state."""
+"""One point on its way: where its node is now, what it said last, and whether what arrives now is news. Pure, with state.
+
+That events are sent on change only is the business of actors/adapter.py, for all protocols alike.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,7 @@ from protocols.contract import Point, Reading
 from protocols.opcua import quality, values
 from protocols.opcua.binary import DataValue
 from protocols.opcua.config import OpcUaPoint
-from schemas.records import Classification, Quality, Value
-
-_ON_CHANGE = {Classification.EVENT, Classification.ALARM}
+from schemas.records import Quality, Value
 
 
 @dataclass(slots=True)
@@ -70,16 +71,14 @@ class Item:
             self.counters["bad_values"] += 1
 
     def _is_old_news(self, new: Reading) -> bool:
-        """A BAD that lasts, the same sample read again, an event without a change, a change within the deadband."""
+        """A BAD that lasts, the same sample read again, a change within the deadband."""
         last = self._last
         if last is None or last.status is not new.status or last.reason != new.reason:
             return False
         if new.status is Quality.BAD:
             return True
-        same = last.value == new.value and type(last.value) is type(new.value)
-        if self.point.classification in _ON_CHANGE:
-            return same
-        if self.config.mode == "poll" and same and last.device_time == new.device_time:
+        same = last.value == new.value and last.device_time == new.device_time
+        if same and self.config.mode == "poll":
             return True
         return self.deadband_here and _within(self.config.deadband, last.value, new.value)
 

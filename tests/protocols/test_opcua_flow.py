@@ -200,7 +200,7 @@ async def test_a_half_open_connection_is_noticed_by_polls(plant):
 
 async def test_a_slow_reader_stops_the_asking_not_the_memory(plant):
     points = [point("temp", "Temp", queue_size=100_000)]
-    async with adapter(plant.server.url, *points, buffer=1000) as plc:
+    async with adapter(plant.server.url, *points, buffer=1000, watchdog="4s") as plc:
         for n in range(10_000):
             await plant(plant.server.write("Temp", float(n))) if n % 100 == 0 else plant._loop.call_soon_threadsafe(
                 lambda n=n: asyncio.ensure_future(plant.server.write("Temp", float(n)), loop=plant._loop)

@@ -213,9 +213,7 @@ def value(plain, status=0):
     [
         ({}, [1.0, 1.0, 2.0], [1.0, 1.0, 2.0]),
         ({"mode": "poll"}, [1.0, 1.0, 2.0], [1.0, 2.0]),
-        ({"classification": "EVENT"}, [1, 1, 2, 2, 1], [1, 2, 1]),
-        ({"classification": "ALARM"}, [True, True, False], [True, False]),
-        ({"classification": "EVENT"}, [1, True], [1, True]),
+        ({"mode": "poll"}, [True, True, False], [True, False]),
         ({"mode": "poll", "deadband": 1.0}, [1.0, 1.5, 2.0, 2.1, 2.2, 1.0], [1.0, 2.1, 1.0]),
         ({"mode": "poll", "deadband": 1.0}, ["a", "b"], ["a", "b"]),
     ],
@@ -234,8 +232,9 @@ def test_a_bad_status_that_lasts_is_said_once_and_the_next_good_value_passes():
 
 
 def test_after_the_connection_was_lost_everything_is_news():
-    (item,) = items_of(points({"classification": "EVENT"}), Counter())
+    (item,) = items_of(points({"mode": "poll"}), Counter())
     assert item.take(value(1)) is not None
+    assert item.take(value(1)) is None
     item.forget()
     assert item.take(value(1)) is not None
 
