@@ -215,15 +215,22 @@ class Feed:
 
     def _decode(self, filled: Filled) -> None:
         raw, filled.raw = filled.raw, {}
-        for place, messages in raw.items():
-            suspects = self._doubt.suspects
-            if suspects and (suspects.topic, suspects.partition) == place:
-                for message in messages:
-                    self._decode_suspect(place, message, filled)
-            else:
-                self._doubt.batch(Range(*place, messages[0].offset, messages[-1].offset + 1))
-                self._keep(filled, self._codec.decode(*place, messages))
-                self._doubt.done()
+        try:
+            for place, messages in raw.items():
+                self._decode_messages(place, messages, filled)
+        except Exception:
+            self._doubt.proven()
+            raise
+
+    def _decode_messages(self, place: Partition, messages: list[Any], filled: Filled) -> None:
+        suspects = self._doubt.suspects
+        if suspects and (suspects.topic, suspects.partition) == place:
+            for message in messages:
+                self._decode_suspect(place, message, filled)
+            return
+        self._doubt.batch(Range(*place, messages[0].offset, messages[-1].offset + 1))
+        self._keep(filled, self._codec.decode(*place, messages))
+        self._doubt.done()
 
     def _decode_suspect(self, place: Partition, message: Any, filled: Filled) -> None:
         if self._doubt.poison and (*place, message.offset) in self._doubt.poison:

@@ -17,7 +17,7 @@ from sinks.postgres.copy import COLUMNS, encode, plain_first
 from sinks.postgres.errors import UNIQUE_VIOLATION
 from sinks.postgres.isolate import Failure, isolate
 from sinks.postgres.pace import Pace, Partition
-from sinks.postgres.rows import Columns, columns, newest_of_each_key
+from sinks.postgres.rows import Columns, Ids, columns, newest_of_each_key
 from sinks.postgres.tables import Names
 from sinks.postgres.transaction import attempted
 
@@ -26,10 +26,10 @@ KEY = "point, device_time"
 
 
 def write_readings(
-    connection: Connection, names: Names, catalog: Catalog, pace: Pace, sources: list[Records]
+    connection: Connection, names: Names, catalog: Catalog, pace: Pace, sources: list[Records], ids: list[tuple[Ids, Ids]]
 ) -> list[RefusedRecord]:
-    """Write them within the caller's transaction; returns those the database refused. The catalog must know their series."""
-    joined = columns(sources, [catalog.of_table(records.table) for records in sources])
+    """Write them within the caller's transaction; returns those the database refused. `ids[i]`: the catalog's for `sources[i]`."""
+    joined = columns(sources, ids)
     refused = [joined.refused(int(row), _why(catalog, joined, int(row))) for row in np.flatnonzero(joined.series < 0)]
     rows = plain_first(joined, newest_of_each_key(joined))
     writer = _Writer(connection, names, pace, joined)

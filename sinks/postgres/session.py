@@ -83,8 +83,7 @@ class Session:
     def write(self, batch: Batch, offsets: Offsets) -> list[RefusedRecord]:
         """One transaction. Returns what the database refused, in the order of the stream."""
         readings = [records for records in batch.readings if len(records)]
-        for records in readings:
-            self._catalog.of_table(records.table)
+        ids = [self._catalog.of_table(records.table) for records in readings]
         points = self._catalog.of_points(
             documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES
         )
@@ -92,7 +91,7 @@ class Session:
             self._check_epoch()
             refused = self._write_documents(batch.documents, points)
             if readings:
-                refused += write_readings(self._connection, self._names, self._catalog, self._pace, readings)
+                refused += write_readings(self._connection, self._names, self._catalog, self._pace, readings, ids)
             refused.sort(key=lambda r: (r.topic, r.partition, r.offset))
             self._store(offsets, refused)
         return refused

@@ -13,11 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
 from actors.context import Context, Status
+from actors.sink import run
+from stream.codec import Codec
 from stream.consumer import StreamConsumer
 from tests.kit.kafka import MakeTopic
 from tests.kit.postgres import Postgres, query
-from tests.kit.postgres_server import Server
+from tests.kit.postgres_server import Server, free_port
 from tests.kit.records import aggregate, event, series
 from tests.kit.sink_worker import Source, dead_letters, rows, until, worker_config, working
 from tests.kit.tcp_proxy import TcpProxy
@@ -125,6 +131,43 @@ async def test_a_refusal_kept_by_a_dying_worker_is_sent_by_the_next_one_and_not_
     assert [(f["offset"], f["reason"], f["original"], f["arrived_at"]) for f in letters] == [(7, "too large", b"bytes", 1)]
 
 
+async def test_a_record_that_kills_the_worker_becomes_a_dead_letter_undecoded(
+    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await new_topic()
+    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
+    plain = Codec.__init__
+    decoded = []
+
+    def deadly(self: Codec, ids: Any, *rest: Any) -> None:
+        plain(self, ids, *rest)
+        good = self.decode
+
+        def decode(topic: str, partition: int, messages: Any) -> Any:
+            if any(m.value == b"deadly" for m in messages):
+                decoded.append(len(messages))
+                raise RuntimeError("this ends the worker")
+            return good(topic, partition, messages)
+
+        self.decode = decode  # type: ignore[method-assign]
+
+    monkeypatch.setattr(Codec, "__init__", deadly)
+    async with Source(kafka, tmp_path) as source:
+        await source.readings(topic, series(), rows(0, 5))
+        await source.wires(topic, [b"deadly"])
+        await source.readings(topic, series(), rows(5, 5))
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            async with asyncio.timeout(20):
+                await run(Context(id="data_path/sinks/doomed", config=config))
+    async with working(config) as context:
+        await until(stored_is(database, 10))
+        stage = context.id
+    assert decoded == [11, 1], "first with the others, then alone, then not at all"
+    letters = await dead_letters(kafka, tmp_path, stage)
+    assert [(f["rule"], f["offset"], f["original"]) for f in letters] == [("poison", 5, b"deadly")]
+
+
 async def test_a_database_away_is_waited_for_and_the_breaker_is_seen(
     kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
 ) -> None:
@@ -209,9 +252,6 @@ async def test_wrong_set_up_is_unhealthy_at_once_and_heals_without_a_restart(
 async def test_what_retention_took_is_counted_and_said(
     kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
 ) -> None:
-    from aiokafka import TopicPartition
-    from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-
     topic = await new_topic()
     config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
     async with Source(kafka, tmp_path) as source:
@@ -329,27 +369,24 @@ async def test_the_loop_stays_free_at_full_load(kafka: str, database: str, new_t
     async with Source(kafka, tmp_path) as source:
         for n in range(20):
             await source.readings(topic, series(), rows(2000 * n, 2000), n % 4)
-        lags: list[float] = []
+        busy: list[float] = []
         async with working(config):
-            watching = asyncio.create_task(_watch_loop(lags))
+            watching = asyncio.create_task(_watch_loop(busy))
             await until(stored_is(database, 40_000), 30)
             watching.cancel()
-        assert max(lags) < 0.15
+        assert max(busy) < 0.1
 
 
-async def _watch_loop(lags: list[float]) -> None:
+async def _watch_loop(busy: list[float]) -> None:
+    """CPU seconds of the loop's thread between two looks: unlike the time of day, it does not see who else uses the machine."""
     while True:
-        before = time.monotonic()
-        await asyncio.sleep(0.01)
-        lags.append(time.monotonic() - before - 0.01)
+        before = time.thread_time()
+        await asyncio.sleep(0.005)
+        busy.append(time.thread_time() - before)
 
 
 async def test_a_stream_away_is_waited_for(database: str, unique: Unique, tmp_path: Path) -> None:
-    from tests.kit.postgres_server import free_port
-
     context = Context(id="data_path/sinks/x", config=worker_config(f"127.0.0.1:{free_port()}", tmp_path, unique("s"), ["telemetry.clean"], database))
-    from actors.sink import run
-
     task = asyncio.create_task(run(context))
     await until(lambda: context.counters.get("stream_lost_total"))
     assert context.status is Status.DEGRADED

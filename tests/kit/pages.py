@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ class PageServer:
             target=lambda: asyncio.run(self.server.serve(sockets=[self._listener])), daemon=True
         )
 
-    def __enter__(self) -> PageServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
