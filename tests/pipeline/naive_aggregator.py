@@ -14,11 +14,14 @@ from tests.kit.readings import Row
 class NaiveAggregator:
     """`windows` maps (interval, parameter, start) to its readings in the order of the log."""
 
-    def __init__(self, lateness_s: float) -> None:
+    def __init__(self, lateness_s: float, readings_max: int) -> None:
         self.lateness = int(lateness_s * SECOND)
+        self.readings_max = readings_max
+        self.kept: list[int] = []
+        self.horizon = 0
         self.windows: dict[tuple[str, str, int], list[tuple[int, float | None, Quality]]] = {}
         self.counters: dict[str, int] = {}
-        self.clock = None
+        self.clock: int | None = None
         self.behind = 0
 
     def take(self, row: Row) -> None:
@@ -32,12 +35,31 @@ class NaiveAggregator:
         self.behind = self.behind + 1 if arrived < clock - BEHIND else 0
         if self.behind >= BEHIND_MOST:
             self._count("clock_resets_total")
-            self.behind, clock = 0, min(time, arrived)
+            self.behind, clock, self.clock, self.kept = 0, min(time, arrived), None, []
+        closed = None if self.clock is None else self.clock // SECOND
+        if closed is None:
+            self.horizon = (clock // SECOND * SECOND - self.lateness) // MINUTE * MINUTE
         self.clock = clock
+        if self._windows(row, time, clock):
+            self.kept.append(time)
+        if closed is not None and clock // SECOND > closed:
+            self._fold(clock // SECOND * SECOND)
+
+    def _fold(self, closed: int) -> None:
+        horizon = max(self.horizon, (closed - self.lateness) // MINUTE * MINUTE)
+        if len(self.kept) > self.readings_max and closed // MINUTE * MINUTE > horizon:
+            self._count("lateness_cut_total")
+            horizon = closed // MINUTE * MINUTE
+        if horizon > self.horizon:
+            self.horizon = horizon
+            self.kept = [time for time in self.kept if time >= horizon]
+
+    def _windows(self, row: Row, time: int, clock: int) -> bool:
+        taken = False
         for interval in INTERVALS:
             start = time // interval.length * interval.length
             end = start + interval.length
-            if end + self.lateness <= clock:
+            if end + self.lateness <= clock or (interval.length <= MINUTE and end <= self.horizon):
                 self._count(f'too_late_total{{interval="{interval.name}"}}')
                 continue
             if end <= clock // SECOND * SECOND:
@@ -45,6 +67,8 @@ class NaiveAggregator:
             number = isinstance(row.value, int | float) and math.isfinite(row.value)
             kept = self.windows.setdefault((interval.name, row.parameter, start), [])
             kept.append((time, float(row.value) if number else None, row.quality))
+            taken = True
+        return taken
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.aggregator import Aggregator
+from pipeline.aggregator import BEHIND_MOST, Aggregator
 from schemas.records import Quality
 from tests.kit.readings import SECOND, START, Batches, Row
 from tests.pipeline.naive_aggregator import NaiveAggregator, figures
 
-FAR = START + 10**6 * SECOND
+FAR = 10**6 * SECOND
+VALUES = [1, -3, 2.5, 1e3, -0.1, True, False, "on", float("nan"), float("inf")]
+QUALITIES = [Quality.GOOD, Quality.GOOD, Quality.SUSPECT, Quality.UNCERTAIN]
+
+PROFILES = {
+    # Steps between arrivals and how far device times lie back, both in tenths of a second.
+    "dense": ([0, 0, 1, 3, 10], [0, 0, 0, 0, 3, 12, 60, 140]),
+    "minutes": ([0, 10, 40, 150], [0, 0, 0, 20, 130, 700, -10, -90]),
+    "hours": ([0, 10, 900, 6000, 19000], [0, 0, 0, 30, 700, 15000, 40000, -1000, -(10**8), 10**8]),
+}
 
 
-def rows(steps, arrivals) -> st.SearchStrategy[list[Row]]:
-    """A log: device time goes on by steps, may lie back or ahead of arrival; arrival mostly goes on."""
-
-    def build(parts) -> list[Row]:
-        made, now = [], START
-        for step, back, value, quality, parameter, timed in parts:
-            now = max(now + step, START - 10**5 * SECOND)
-            time = now - back
-            made.append(
-                Row(value, time if timed else None, gateway_time=now, arrived=now, quality=quality, parameter=parameter)
+def log_of(random: Random, profile: str, size: int) -> list[Row]:
+    steps, backs = PROFILES[profile]
+    made, now = [], START
+    for _ in range(size):
+        now += random.choice(steps) * SECOND // 10
+        time = now - random.choice(backs) * SECOND // 10
+        made.append(
+            Row(
+                random.choice(VALUES),
+                time if random.random() < 0.9 else None,
+                gateway_time=now,
+                arrived=now,
+                quality=random.choice(QUALITIES),
+                parameter=random.choice("ab"),
             )
-        return made
-
-    part = st.tuples(
-        steps,
-        arrivals,
-        st.one_of(st.floats(-1e3, 1e3), st.integers(-5, 5), st.booleans(), st.sampled_from(["on", float("nan")])),
-        st.sampled_from([Quality.GOOD, Quality.GOOD, Quality.SUSPECT, Quality.UNCERTAIN]),
-        st.sampled_from("ab"),
-        st.sampled_from([True, True, True, False]),
-    )
-    return st.lists(part, min_size=1, max_size=120).map(build)
-
-
-STEPS = st.sampled_from([0, SECOND // 10, SECOND // 2, SECOND, 4 * SECOND, 25 * SECOND, 90 * SECOND, 1900 * SECOND])
-BACK = st.sampled_from([0, 0, 0, 0, SECOND // 3, 2 * SECOND, 14 * SECOND, 70 * SECOND, 1500 * SECOND, 4000 * SECOND, -SECOND, -9 * SECOND, -100 * SECOND, FAR])
+        )
+    return made
 
 
 class Newest:
@@ -49,7 +51,7 @@ class Newest:
         self.documents: dict[tuple[str, str, int], dict] = {}
         self.counters: dict[str, int] = {}
 
-    def see(self, outputs, count: bool = True) -> None:
+    def see(self, outputs) -> None:
         for document in outputs.documents:
             f = document.fields
             assert document.topic == f"telemetry.{f['interval']}"
@@ -58,41 +60,37 @@ class Newest:
             self.counters[name] = self.counters.get(name, 0) + n
 
 
-def quiet(aggregator: Aggregator, newest: Newest) -> None:
-    """Let time pass until everything is due."""
-    for seconds in (0, 3, 10, 8000):
-        newest.see(aggregator.tick(FAR * 2 + seconds * SECOND))
-
-
-@st.composite
-def lives(draw, steps=STEPS, arrivals=BACK, **options):
-    log = draw(rows(steps, arrivals))
-    place = st.integers(0, len(log))
-    return log, sorted(draw(st.lists(place, max_size=6))), draw(st.lists(st.tuples(place, place), max_size=2)), draw(st.booleans())
-
-
-def live(make, log, cuts, crashes, ticks) -> Newest:
-    """Read the log in batches cut at `cuts`. For each (snapshot, crash): a new process takes the snapshot of that place when the
-    first had come to the crash, replays up to there in one batch with the outputs thrown away, and goes on."""
-    newest, aggregator, batches, at = Newest(), make(), Batches(), 0
-    snapshots: dict[int, bytes] = {0: b""}
-    crashes = {max(pair): min(pair) for pair in crashes}
-    for end in sorted({*cuts, *crashes, *crashes.values(), len(log)}):
-        if end > at:
-            newest.see(aggregator.step(0, batches.of(log[at:end]), 0))
+def live(make, random: Random, log: list[Row], ticks: bool) -> tuple[Newest, Aggregator]:
+    """Read the log in random batches. Now and then a new process takes an older snapshot, replays from there to where the first had
+    come in batches of its own with the outputs thrown away, and goes on."""
+    newest, aggregator, batches = Newest(), make(), Batches()
+    snapshots, at = {0: b""}, 0
+    while at < len(log):
+        end = min(len(log), at + random.choice([1, 2, 5, 30, 100]))
+        newest.see(aggregator.step(0, batches.of(log[at:end]), 0))
         at = end
-        snapshots[at] = aggregator.snapshot(0)
-        if ticks:
+        if random.random() < 0.3:
+            snapshots[at] = aggregator.snapshot(0)
+        if ticks and random.random() < 0.5:
             for seconds in (0, 3):
-                newest.see(aggregator.tick(log[max(0, at - 1)].got + seconds * SECOND))
-        if at in crashes:
-            begin = crashes[at]
+                newest.see(aggregator.tick(log[at - 1].got + seconds * SECOND))
+        if random.random() < 0.2:
+            begin = random.choice(list(snapshots))
             aggregator, batches = make(), Batches()
             aggregator.restore(0, snapshots[begin])
-            if at > begin:
-                aggregator.step(0, batches.of(log[begin:at]), 0)
-    quiet(aggregator, newest)
-    return newest
+            while begin < at:
+                end = min(at, begin + random.choice([3, 50, 500]))
+                aggregator.step(0, batches.of(log[begin:end]), 0)
+                begin = end
+    # Let time pass until everything is due.
+    for seconds in (0, 3, 10, 8000):
+        newest.see(aggregator.tick(START + 2 * FAR + seconds * SECOND))
+    return newest, aggregator
+
+
+def hours(aggregator: Aggregator) -> bytes:
+    parts = aggregator.snapshot_parts(0, ())
+    return next(part for name, part in parts.items() if name.startswith("hours-"))
 
 
 def same(found: dict, wanted: dict, where) -> None:
@@ -103,28 +101,47 @@ def same(found: dict, wanted: dict, where) -> None:
             assert found[name] == value, (where, name)
 
 
-@settings(max_examples=150, deadline=None)
-@given(life=lives(), lateness=st.sampled_from([0, 0.5, 5, 60, 1000]))
-def test_newest_documents_say_what_the_readings_say(life, lateness):
-    log, cuts, crashes, ticks = life
-    naive = NaiveAggregator(lateness)
+def check(random: Random, log: list[Row], lateness: float, ticks: bool, readings_max: int) -> Newest:
+    naive = NaiveAggregator(lateness, readings_max)
     for row in log:
         naive.take(row)
-    newest = live(lambda: Aggregator(lateness_s=lateness), log, cuts, crashes, ticks)
+
+    def make() -> Aggregator:
+        return Aggregator(lateness_s=lateness, readings_max=readings_max)
+
+    newest, worn = live(make, random, log, ticks)
     assert newest.documents.keys() == naive.windows.keys()
     for where, readings in naive.windows.items():
         same(newest.documents[where], figures(readings), where)
     assert newest.counters == naive.counters
+    # The folded figures are the same to the last bit as if the log had been read at once.
+    fresh = make()
+    fresh.step(0, Batches().of(log), 0)
+    assert hours(worn) == hours(fresh)
+    return newest
 
 
-@settings(max_examples=100, deadline=None)
-@given(life=lives(steps=st.sampled_from([0, SECOND, 20 * SECOND, -9000 * SECOND, 40 * SECOND])), most=st.sampled_from([1, 5, 20]))
-def test_batches_and_crashes_change_nothing_even_when_memory_is_short(life, most):
-    log, cuts, crashes, ticks = life
-    make = lambda: Aggregator(lateness_s=60, readings_max=most, points_max=1 if most == 5 else 10)  # noqa: E731
-    whole = live(make, log, [], [], False)
-    cut = live(make, log, cuts, crashes, ticks)
-    assert cut.counters == whole.counters
-    assert cut.documents.keys() == whole.documents.keys()
-    for where, fields in whole.documents.items():
-        same(cut.documents[where], fields, where)
+@settings(max_examples=120, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    profile=st.sampled_from(list(PROFILES)),
+    size=st.integers(1, 300),
+    lateness=st.sampled_from([0, 0.5, 5, 60, 1000]),
+    ticks=st.booleans(),
+    readings_max=st.sampled_from([5, 40, 10**6]),
+)
+def test_newest_documents_say_what_the_readings_say(seed, profile, size, lateness, ticks, readings_max):
+    random = Random(seed)
+    check(random, log_of(random, profile, size), lateness, ticks, readings_max)
+
+
+def test_a_gateway_clock_that_was_far_ahead_does_not_silence_the_partition():
+    random = Random(1)
+    ahead = [Row(1.0, START + FAR + at * SECOND) for at in range(20)]
+    # Some of the old time come in between and must not count together.
+    some = [Row(1.0, START + at * SECOND) for at in range(BEHIND_MOST - 1)] + [Row(1.0, START + FAR + 50 * SECOND)]
+    back = [Row(float(at), START + at * SECOND) for at in range(BEHIND_MOST + 500)]
+    newest = check(random, ahead + some + back, 60, False, 10**6)
+    assert newest.counters["clock_resets_total"] == 1
+    assert newest.counters['too_late_total{interval="1s"}'] == 2 * (BEHIND_MOST - 1)
+    assert newest.documents["1s", "temperature", START + 400 * SECOND]["avg"] == 400
