@@ -57,8 +57,6 @@ class Ledger:
         self.asked: int | None = None
         self.handed: dict[int, Ticket] = {}
         """Packet id to what an older connection of this session brought and the stream does not have yet."""
-        self.received: set[int] = set()
-        """QoS 2: PUBREC sent, PUBREL to come."""
 
     def connected(self, *, session_present: bool) -> None:
         """A new connection: acknowledgements of the old one are void, what was stored stays known if the broker kept the session."""
@@ -74,7 +72,6 @@ class Ledger:
             self.session += 1
             self.unconfirmed.clear()
             self.handed.clear()
-            self.received.clear()
 
     def came(self, message: Publish) -> Ticket | None:
         """A message of QoS 1 or 2; None when it was handed on before and only the acknowledgement (`due`) is still owed."""
@@ -84,10 +81,9 @@ class Ledger:
             under_way.epoch = self.epoch
             self.waiting.append(under_way)
             return None
-        again = message.qos == 2 and message.packet_id in self.received
         before = self.unconfirmed.pop(message.packet_id, None)
         known = message.dup and before is not None and before[0] == mark
-        ticket = Ticket(message.packet_id, message.qos, mark, self.epoch, self.session, stored=again or known)
+        ticket = Ticket(message.packet_id, message.qos, mark, self.epoch, self.session, stored=known)
         self.waiting.append(ticket)
         return None if ticket.stored else ticket
 
@@ -109,14 +105,11 @@ class Ledger:
         while self.waiting and self.waiting[0].stored:
             ticket = self.waiting.popleft()
             self._remember(ticket)
-            if ticket.qos == 2:
-                self.received.add(ticket.packet_id)
             acks.append(Ack(ticket.packet_id, ticket.qos))
         return acks
 
     def released(self, packet_id: int) -> None:
-        """PUBREL: the broker has our PUBREC. PUBCOMP is due at once, also for an id of a time before a crash."""
-        self.received.discard(packet_id)
+        """PUBREL: the broker has our PUBREC, the id may mean something new. PUBCOMP is due at once, also for an id of a time before a crash."""
         self.unconfirmed.pop(packet_id, None)
 
     def ping(self) -> None:

@@ -1,0 +1,55 @@
+"""The MQTT adapter's worker as a program, to be killed: `python -m tests.kit.mqtt_worker CONFIG_JSON`; and what it brought into the stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from actors.adapter import run
+from actors.context import Context
+from schemas.records import Value
+from stream.codec import Codec, SchemaIds
+from stream.consumer import StreamConsumer
+
+ROOT = Path(__file__).parents[2]
+
+
+def worker_config(kafka: str, directory: Path, adapter: dict[str, Any]) -> dict[str, Any]:
+    """What the tree gives an adapter's worker."""
+    return {
+        "gateway_id": "g1", "data_dir": str(directory), "bootstrap": kafka, "config_version": "v1", "partitions": 12,
+        "durability": "lazy", "adapter": adapter,
+    }  # fmt: skip
+
+
+def start(config: dict[str, Any]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "tests.kit.mqtt_worker", json.dumps(config)], cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+async def raw_values(kafka: str, directory: Path, asset: str) -> list[tuple[Value, int]]:
+    """Value and device time of every reading of this asset in telemetry.raw, by now; BAD ones, which have no value, left out."""
+    codec = Codec(SchemaIds(directory / "schemas.json"))
+    consumer = StreamConsumer(kafka, "readings")
+    await consumer.start()
+    try:
+        places = [("telemetry.raw", partition) for partition in range(12)]
+        ends = await consumer.ends(places)
+        consumer.assign(dict.fromkeys(places, 0))
+        found: list[tuple[Value, int]] = []
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for place, messages in (await consumer.poll(5000, 0.2)).items():
+                for records in codec.decode(*place, messages).records:
+                    mine = [row for row in range(len(records)) if records.table[records.series[row]].asset == asset]
+                    found += [(records.value(row), int(records.device_time[row])) for row in mine if records.value(row) is not None]
+        return found
+    finally:
+        await consumer.stop()
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    asyncio.run(run(Context(id=f"data_path/adapters/{given['adapter']['id']}", config=given)))
