@@ -22,7 +22,7 @@ from schemas.gateway import StreamConfig
 from stream import broker_aot, broker_java
 from stream.broker_claim import Claim
 from stream.broker_run import Broker, BrokerDied, Started
-from stream.broker_settings import SWALLOWED, Place
+from stream.broker_settings import STRAY, SWALLOWED, Place
 from stream.broker_transactions import Watch
 from stream.broker_wire import answers, split
 from stream.parts import KAFKA_VERSION, Jars, parts_directory, ready_jars
@@ -123,13 +123,14 @@ def _parts(configured_java: str | None) -> tuple[broker_java.Java, Jars]:
 def _report_start(context: Context, broker: Broker, started: Started, java: int) -> None:
     context.facts.update(
         version=KAFKA_VERSION, java=java, pid=broker.pid, port=broker.place.port, started_in_s=round(started.seconds, 2),
-        safe_start=started.safe_start_s is not None, repaired=started.repaired,
+        safe_start=started.safe_start_s is not None, repaired=list(started.repaired),
     )  # fmt: skip
     if started.safe_start_s is not None:
         context.count("broker_safe_starts_total")
         context.facts["safe_start_s"] = round(started.safe_start_s, 2)
-    if started.repaired:
-        log.warning("broker_meta_repaired", file=str(broker.place.data / "meta.properties"))
+    for what in started.repaired:
+        context.count("broker_files_repaired_total")
+        log.warning("broker_file_repaired", what=what)
     context.ready()
 
 
@@ -143,6 +144,12 @@ def _on_line(context: Context, problems: Problems, line: str) -> None:
         problems.set(
             "swallowed",
             f"Kafka dropped the end of a transaction: readings may appear twice or stay hidden. Please report this line: {line[:300]}",
+        )
+
+    if STRAY in line:
+        context.count("broker_stray_logs_total")
+        problems.set(
+            "stray", f"Kafka does not know a topic any more and set its data aside, nothing is deleted: {line[:300]}"
         )
 
 

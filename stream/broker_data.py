@@ -170,6 +170,14 @@ class Data:
         shutil.rmtree(self.place.data)
         self.place.data.mkdir()
 
+    def used(self) -> bool:
+        """Has a broker run on this data? Written down when it answered for the first time."""
+        return (self.place.root / "used").exists()
+
+    def mark_used(self) -> None:
+        if not self.used():
+            write_synced(self.place.root / "used", "")
+
     def stopped_in_order(self) -> bool:
         return self._clean.exists()
 

@@ -61,9 +61,17 @@ def find(configured: str | None) -> Java:
     return Java(path, feature, printed)
 
 
-def options(heap: int, log_directory: Path, log_config: Path) -> list[str]:
+UNSAFE_WARNS_SINCE = 24
+"""From here on Kafka's own memory mapping makes the JVM print four lines of warning at each start (JEP 498)."""
+
+
+def options(java: Java, heap: int, log_directory: Path, log_config: Path) -> list[str]:
     """The JVM's options for a broker; `heap` in bytes. The AOT cache fits only the options it was trained with, so there is one list."""
+    quiet = ["--sun-misc-unsafe-memory-access=allow"] if java.feature >= UNSAFE_WARNS_SINCE else []
     return [
+        *quiet,
+        "-Xlog:disable",  # the AOT cache's remarks about single stubs
+        "-Xlog:all=error:stderr",
         "-XX:+UseSerialGC",  # smallest; its pauses at this heap are shorter than a transaction
         f"-Xms{min(256 * 2**20, heap) // 2**20}m",
         f"-Xmx{heap // 2**20}m",

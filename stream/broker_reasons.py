@@ -18,6 +18,7 @@ CAUSES: list[tuple[str, str]] = [
     (r"OutOfMemoryError|Terminating due to java\.lang\.OutOfMemory", "its memory ran out. Right would be a larger `stream.heap`"),
     (r"insufficient memory for the Java Runtime|Could not reserve enough space|Cannot allocate memory", "the machine has too little free memory for it. Right would be a smaller `stream.heap`"),
     (r"AccessDeniedException|Permission denied", "a file of its data may not be read or written by this user. Right would be that the data_dir belongs to the gateway's user"),
+    (r"Error while reading (?:checkpoint|partition metadata) file", "a small file of its data is damaged"),
     (r"Found problem with meta\.properties|meta\.properties.*(?:corrupt|malformed)", "meta.properties is damaged"),
     (r"CorruptRecordException|Found invalid messages|checksum|CRC", "a file of its data is damaged"),
 ]  # fmt: skip
@@ -31,9 +32,17 @@ def explain(code: int, console: Sequence[str]) -> str:
         for line in console:
             if re.search(pattern, line):
                 return f"The broker {how}: {meaning} [{_short(line)}]"
-    telling = next((line for line in console if line.startswith(("ERROR", "FATAL", "Error", "Exception"))), None)
-    said = telling or next((line for line in reversed(console) if not line.startswith("INFO")), None)
+    said = _telling(console)
     return f"The broker {how}" + (f". It said: {_short(said)}" if said else " and did not say why")
+
+
+def _telling(console: Sequence[str]) -> str | None:
+    """The first error with the exception that follows it, else the last line that is no mere information."""
+    for number, line in enumerate(console):
+        if line.startswith(("ERROR", "FATAL", "Error", "Exception")):
+            following = console[number + 1] if number + 1 < len(console) else ""
+            return f"{line} {following}" if re.match(r"[\w.$]+(Exception|Error)\b", following) else line
+    return next((line for line in reversed(console) if not line.startswith("INFO")), None)
 
 
 def _ended(code: int) -> str:

@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream import broker_process, broker_settings
+from stream import broker_metadata_log, broker_process, broker_settings
 from stream.broker_claim import refuse_taken_port
 from stream.broker_data import Data, DataError
 from stream.broker_java import Java, options
 from stream.broker_process import ChildProcess
 from stream.broker_reasons import explain
+from stream.broker_repair import METADATA, Repair
 from stream.broker_settings import Place
 from stream.broker_wire import answers
 from stream.parts import Jars
@@ -41,8 +42,8 @@ class Started:
     seconds: float
     safe_start_s: float | None
     """How long the safe start took; None when the last stop was orderly."""
-    repaired: bool
-    """meta.properties was damaged and written anew."""
+    repaired: tuple[str, ...]
+    """Files that were damaged and made again, a sentence for each."""
 
 
 def _no_line(_: str) -> None:
@@ -90,8 +91,7 @@ class Broker:
             refuse_taken_port(self.place.port)
             refuse_taken_port(self.place.controller_port)
             self._write_files()
-            if verdict == "repair":
-                self.data.repair()
+            repaired = await asyncio.to_thread(self._heal, verdict) if verdict != "format" else ()
             if verdict == "format":
                 await self._format()
             safe_start_s = (
@@ -104,7 +104,8 @@ class Broker:
             await self.kill()
             raise
         self.data.remember()
-        return Started(time.monotonic() - began, safe_start_s, verdict == "repair")
+        self.data.mark_used()
+        return Started(time.monotonic() - began, safe_start_s, repaired)
 
     async def stop(self) -> bool:
         """SIGTERM, wait, SIGKILL; was it orderly?"""
@@ -137,7 +138,7 @@ class Broker:
     async def _run(
         self, main: str, *arguments: str, extra: Sequence[str] = (), on_line: Callable[[str], None] | None = None
     ) -> ChildProcess:
-        java_options = options(self._heap, self.place.logs, self._file("log4j2.properties"))
+        java_options = options(self._java, self._heap, self.place.logs, self._file("log4j2.properties"))
         child = await broker_process.start(
             [self._java.path, *java_options, *extra, "-cp", self._jars.class_path, main, *arguments],
             on_line or self._see,
@@ -151,6 +152,19 @@ class Broker:
         if broker_settings.RELEASED in line:
             self._released = True
         self._on_line(line)
+
+    @property
+    def _repair(self) -> Repair:
+        return Repair(self.place.data, self._file("damaged"), self._file("formatted"))
+
+    def _heal(self, verdict: str) -> tuple[str, ...]:
+        """Make small damaged files again; DataError for what cannot be, before Kafka makes it worse."""
+        done = self._repair.run()
+        if verdict == "repair":
+            self.data.repair()
+            done.append("meta.properties was damaged and written anew")
+        broker_metadata_log.check(self.place.data / METADATA, used=self.data.used())
+        return tuple(done)
 
     async def _format(self) -> None:
         self.data.discard_half_format()
@@ -168,6 +182,7 @@ class Broker:
                 f"{self.place.data} could not be formatted. {explain(child.exited.result(), list(child.tail))}"
             )
         self.data.remember()
+        self._repair.keep_copies()
 
     async def _safe_start(self) -> float:
         """The controller alone until it has fenced the dead broker: then the broker leads nothing before its port is open (DESIGN 6)."""

@@ -176,10 +176,15 @@ RELEASED = "asked us to exit controlled shutdown"
 """The controller took the leadership away before the stop: what a safe start does after a stop that was not orderly."""
 SWALLOWED = "likely deleted already and hence can be skipped"
 """Kafka dropped a transaction's commit marker (DESIGN 6): a reading may appear twice. Must never be logged."""
+STRAY = "marked stray and renamed"
+"""Kafka found data of a topic that its metadata does not have (a warning, so it is seen anyway)."""
 
 
 def log_properties(logs: Path) -> str:
-    """log4j2: everything of note into a bounded file; what the actor must see (warnings and the lines named above) to the console."""
+    """log4j2: everything of note into a bounded file; what the actor must see (warnings and the lines named above) to the console.
+
+    log4j2 asks filters in the order of their names.
+    """
     seen = f"{FENCED}|{ACTIVE}|{RELEASED}|{SWALLOWED}"
     return f"""status=ERROR
 shutdownHook=disable
@@ -199,14 +204,14 @@ appender.console.name=console
 appender.console.layout.type=PatternLayout
 appender.console.layout.pattern=%p %m (%c{{1}})%n%rEx{{4}}
 appender.console.filters.type=Filters
-appender.console.filters.warn.type=ThresholdFilter
-appender.console.filters.warn.level=WARN
-appender.console.filters.warn.onMatch=ACCEPT
-appender.console.filters.warn.onMismatch=NEUTRAL
-appender.console.filters.lines.type=RegexFilter
-appender.console.filters.lines.regex=(?s).*({seen}).*
-appender.console.filters.lines.onMatch=ACCEPT
-appender.console.filters.lines.onMismatch=DENY
+appender.console.filters.a_level.type=ThresholdFilter
+appender.console.filters.a_level.level=WARN
+appender.console.filters.a_level.onMatch=ACCEPT
+appender.console.filters.a_level.onMismatch=NEUTRAL
+appender.console.filters.b_lines.type=RegexFilter
+appender.console.filters.b_lines.regex=(?s).*({seen}).*
+appender.console.filters.b_lines.onMatch=ACCEPT
+appender.console.filters.b_lines.onMismatch=DENY
 rootLogger.level=INFO
 rootLogger.appenderRef.file.ref=file
 rootLogger.appenderRef.console.ref=console

@@ -82,16 +82,24 @@ async def test_formats_starts_stops_in_order_and_starts_again_on_another_port(tm
 
 async def test_a_killed_jvm_is_a_crash_with_a_reason_and_the_next_start_is_a_safe_one(tmp_path: Path) -> None:
     async with running(tmp_path, durability="synced") as first:
-        await one_topic(first.bootstrap, "kept")
+        await one_topic(first.bootstrap, "kept", partitions=3)
         await write(first.bootstrap, "kept", [b"1"])
         os.kill(first.jvm, signal.SIGKILL)
         crash = await first.ended()
         assert isinstance(crash, BrokerDied)
         assert "was killed by SIGKILL" in str(crash)
-    (tmp_path / "stream" / "kafka" / "meta.properties").write_bytes(b"\0" * 100)
+    data = tmp_path / "stream" / "kafka"
+    damaged = [
+        "meta.properties",
+        "recovery-point-offset-checkpoint",
+        "__cluster_metadata-0/quorum-state",
+        "bootstrap.checkpoint",
+    ]
+    for name in [*damaged, "kept-1/partition.metadata"]:
+        (data / name).write_bytes(b"\0\xff" * 50)
     async with running(tmp_path) as second:
         assert second.context.facts["safe_start"] is True
-        assert second.context.facts["repaired"] is True
+        assert len(second.context.facts["repaired"]) == 5
         assert second.context.counters["broker_safe_starts_total"] == 1
         assert await read(second.bootstrap, "kept", 1) == [b"1"]
         log = (tmp_path / "stream" / "logs" / "kafka.log").read_text()
