@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import os
+import resource
 import select
 import signal
 import time
@@ -36,6 +37,7 @@ ANSWER_WITHIN_S = 2.0
 START_WITHIN_S = 10.0
 STOP_MARGIN_S = 10.0
 KILLED_WITHIN_S = 5.0
+FILES_MAX = 65_536
 
 
 class Exit(IntEnum):
@@ -86,6 +88,7 @@ class Daemon:
         for line in lines(self._tree):
             logs.get().info(line)
         _share_memory(self._tree)
+        _many_files()
         try:
             self._start()
             self._watch()
@@ -222,6 +225,13 @@ def _share_memory(tree: Child) -> None:
             logs.get().error("cannot import a component", module=module, error=f"{type(error).__name__}: {error}")
     gc.collect()
     gc.freeze()
+
+
+def _many_files() -> None:
+    """A branch with hundreds of children needs three descriptors for each; the usual soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _reap() -> None:

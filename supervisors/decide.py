@@ -217,9 +217,8 @@ def _killed(child: ChildState, why: str, now: float, out: list[Command]) -> Chil
 def _tick(state: State, now: float, out: list[Command]) -> State:
     # A supervisor that was itself stopped for a while must not blame its children: what they said meanwhile is still unread.
     late = now - (next_due(state) or now) > LATE_S
-    for child in state.children:
-        state = _put(state, _child_tick(_another_chance(child, now) if late else child, now, out))
-    return state
+    patient = [_another_chance(child, now) if late else child for child in state.children]
+    return replace(state, children=tuple(_child_tick(child, now, out) for child in patient))
 
 
 def _another_chance(child: ChildState, now: float) -> ChildState:
