@@ -89,11 +89,15 @@ class MqttAdapter(Adapter):
             for name, value in self.connection.counters.items():
                 counters[name] = counters.get(name, 0) + value
             if self.connection.paused:
-                said.append("the local stream is slower than the broker: the socket is not read, the broker queues or drops by its own rules")
+                said.append(
+                    "the local stream is slower than the broker: the socket is not read, the broker queues or drops by its own rules"
+                )
         if self.config.tls and not self.config.tls.verify:
             said.append("tls.verify is off: whoever is on the wire can read and change everything")
         if self.stranger:
-            said.append(f"{self.stranger} fits no subscription: the broker's session still has an older one; set `session: clean` once")
+            said.append(
+                f"{self.stranger} fits no subscription: the broker's session still has an older one; set `session: clean` once"
+            )
         if len(self.mapper.known) >= self.config.max_points:
             said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
         return Health(said, counters)

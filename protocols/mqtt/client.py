@@ -1,8 +1,7 @@
 """One connection to a broker, from TCP to DISCONNECT, on asyncio; used once, then thrown away.
 
-paho packs and unpacks the packets (CONNECT, SUBSCRIBE, acknowledgements, reasons); the socket, TLS, time and order are ours, because paho's
-own connect blocks, its network thread reads without a bound, and its QoS 2 acknowledges before anything is stored. Three private names of
-the exactly pinned version are used, in Engine; a test looks at them. Reconnecting is the caller's business.
+paho packs and unpacks the packets (engine.py); the socket, TLS, time and order are ours, because paho's own connect blocks, its network
+thread reads without a bound, and its QoS 2 acknowledges before anything is stored. Reconnecting is the caller's business.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from typing import Any, Final, cast
 
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -24,6 +21,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from protocols.contract import NotConnected
 from protocols.mqtt import tls, words
 from protocols.mqtt.config import MqttConfig
+from protocols.mqtt.engine import Engine, Pipe
 from protocols.mqtt.frames import PUBREL, Malformed, Publish, Splitter
 from protocols.mqtt.inbox import Inbox
 from protocols.mqtt.ledger import Ledger
@@ -36,75 +34,6 @@ CLOSE_S: Final = 1.0
 TAKEN_OVER: Final = "Session taken over"
 
 
-class Pipe:
-    """What paho takes for its socket: whole packets in, packets out to the transport, written once a turn of the loop."""
-
-    def __init__(self, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
-        self.write, self.shut = write, close
-        self.incoming = bytearray()
-        self.outgoing = bytearray()
-
-    def recv(self, most: int) -> bytes:
-        if not self.incoming:
-            raise BlockingIOError
-        data = bytes(self.incoming[:most])
-        del self.incoming[:most]
-        return data
-
-    def send(self, data: bytes | bytearray) -> int:
-        if not self.outgoing:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self.outgoing += data
-        return len(data)
-
-    def flush(self) -> None:
-        if self.outgoing:
-            self.write(bytes(self.outgoing))
-            self.outgoing.clear()
-
-    def close(self) -> None:
-        self.flush()
-        self.shut()
-
-    def fileno(self) -> int:
-        return -1
-
-    def setblocking(self, flag: bool) -> None:
-        """Never blocks."""
-
-
-class Engine(paho.Client):
-    """paho as packer and unpacker: takes our pipe for its socket, and sends PUBREC and PINGREQ when we say so."""
-
-    def __init__(self, config: MqttConfig, pipe: Pipe) -> None:
-        five = config.version == "5"
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            config.real_client_id,
-            clean_session=None if five else config.session == "clean",
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        self.pipe = pipe
-        if config.user is not None:
-            self.username_pw_set(config.user, config.password.get_secret_value() if config.password else None)
-
-    def _create_socket(self) -> Any:
-        return self.pipe
-
-    def take(self, packet: bytes) -> None:
-        """One whole packet of the broker."""
-        self.pipe.incoming += packet
-        self.loop_read()
-
-    def pubrec(self, packet_id: int) -> None:
-        self._send_pubrec(packet_id)
-
-    def ping(self) -> None:
-        self._send_pingreq()
-
-
 class Connection(asyncio.Protocol):
     """Fills the inbox, keeps the ledger. `lost` is set when it is over; the inbox then says why."""
 
@@ -114,7 +43,11 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.pipe = Pipe(self._write, self._shut)
         self.engine = Engine(config, self.pipe)
-        self.engine.on_connect, self.engine.on_subscribe, self.engine.on_disconnect = self._on_connect, self._on_subscribe, self._on_disconnect
+        self.engine.on_connect, self.engine.on_subscribe, self.engine.on_disconnect = (
+            self._on_connect,
+            self._on_subscribe,
+            self._on_disconnect,
+        )
         self.splitter = Splitter(5 if config.version == "5" else 4, config.max_payload)
         self.accepted: asyncio.Future[None] = self.loop.create_future()
         self.subscribed: asyncio.Future[None] = self.loop.create_future()
@@ -146,7 +79,11 @@ class Connection(asyncio.Protocol):
                 self._subscribe()
                 await self.subscribed
         except TimeoutError as wrong:
-            said = words.unreachable(wrong) if stage == "connecting" else f"connected, then no answer; does this port speak MQTT? ({stage})"
+            said = (
+                words.unreachable(wrong)
+                if stage == "connecting"
+                else f"connected, then no answer; does this port speak MQTT? ({stage})"
+            )
             raise NotConnected(f"MQTT broker {where}: {said}") from None
         except OSError as wrong:
             raise NotConnected(f"MQTT broker {where}: {words.unreachable(wrong)}") from wrong
@@ -168,12 +105,14 @@ class Connection(asyncio.Protocol):
         if five:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.ReceiveMaximum = config.receive_maximum
-            properties.SessionExpiryInterval = min(math.ceil(config.session_expiry), 2**32 - 2) if config.session == "persistent" else 0
+            properties.SessionExpiryInterval = (
+                min(math.ceil(config.session_expiry), 2**32 - 2) if config.session == "persistent" else 0
+            )
         self.engine.connect_async(
             config.host,
             config.real_port,
             math.ceil(config.keepalive),
-            clean_start=config.session == "clean" if five else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            clean_start=config.session == "clean" if five else MQTT_CLEAN_START_FIRST_ONLY,
             properties=properties,
         )
         self.engine.reconnect()
@@ -181,7 +120,9 @@ class Connection(asyncio.Protocol):
     def _subscribe(self) -> None:
         """Every time, also into a kept session: a broker that came back from an old backup may know the session and not the filters."""
         if self.config.version == "5":
-            self.engine.subscribe([(one.topic, _options(one.qos, one.retained, self.config.session)) for one in self.config.subscriptions])
+            self.engine.subscribe(
+                [(one.topic, _options(one.qos, one.retained, self.config.session)) for one in self.config.subscriptions]
+            )
         else:
             self.engine.subscribe([(one.topic, one.qos) for one in self.config.subscriptions])
 
@@ -194,7 +135,9 @@ class Connection(asyncio.Protocol):
             return
         self.ledger.connected(session_present=flags.session_present)
         self.accepted_at = self.loop.time()
-        self.keepalive = min(self.config.keepalive, getattr(properties, "ServerKeepAlive", None) or self.config.keepalive)
+        self.keepalive = min(
+            self.config.keepalive, getattr(properties, "ServerKeepAlive", None) or self.config.keepalive
+        )
         self._tick()
         if not self.accepted.done():
             self.accepted.set_result(None)
@@ -274,7 +217,17 @@ class Connection(asyncio.Protocol):
                 self._count("repeated_total")
                 return
         self.inbox.put(
-            Message(packet.topic, packet.payload, arrived, packet.length, packet.qos, packet.retain, packet.dup, packet.packet_id), ticket
+            Message(
+                packet.topic,
+                packet.payload,
+                arrived,
+                packet.length,
+                packet.qos,
+                packet.retain,
+                packet.dup,
+                packet.packet_id,
+            ),
+            ticket,
         )
 
     def _other(self, packet: bytes) -> None:

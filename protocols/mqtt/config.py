@@ -43,12 +43,16 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):
-        raise ValueError(f"{name!r} is no time zone of this machine; right would be such as Europe/Berlin or UTC") from None
+        raise ValueError(
+            f"{name!r} is no time zone of this machine; right would be such as Europe/Berlin or UTC"
+        ) from None
     return name
 
 
 PathField = Annotated[str, AfterValidator(_path), Field(max_length=1024, json_schema_extra={"examples": ["$.temp"]})]
-TemplateField = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=256, json_schema_extra={"examples": ["{topic[1]}"]})]
+TemplateField = Annotated[
+    str, AfterValidator(_name), Field(min_length=1, max_length=256, json_schema_extra={"examples": ["{topic[1]}"]})
+]
 
 
 class TimeConfig(Model):
@@ -169,15 +173,21 @@ class RawSubscription(_Subscription):
 Subscription = Annotated[JsonSubscription | RawSubscription, Discriminator("mapping")]
 
 
-def _check_names(one: _Subscription, points: list[tuple[str, str | None, paths.Path | None]], *, key: bool = False) -> None:
+def _check_names(
+    one: _Subscription, points: list[tuple[str, str | None, paths.Path | None]], *, key: bool = False
+) -> None:
     """Each point has names, and every placeholder in them can be filled."""
     wanted = split_filter(one.topic)
     seen = [(parameter, asset or one.asset) for parameter, asset, _ in points]
     if twice := {pair for pair in seen if seen.count(pair) > 1}:
-        raise ValueError(f"points: {' and '.join(sorted(parameter for parameter, _ in twice))} stands there twice for one asset")
+        raise ValueError(
+            f"points: {' and '.join(sorted(parameter for parameter, _ in twice))} stands there twice for one asset"
+        )
     for parameter, asset, path in points:
         if not (asset or one.asset):
-            raise ValueError(f"asset: {parameter!r} has none; right would be one in the point, the subscription or `defaults`")
+            raise ValueError(
+                f"asset: {parameter!r} has none; right would be one in the point, the subscription or `defaults`"
+            )
         for text in (parameter, asset or one.asset or ""):
             template = names.parse(text)
             template.check(wanted)
@@ -191,7 +201,9 @@ def _check_names(one: _Subscription, points: list[tuple[str, str | None, paths.P
 
 def _check_follows(path: paths.Path, value: paths.Path, where: str) -> None:
     if not path.follows(value):
-        raise ValueError(f"{where}: {path.text!r} does not go the way of {value.text!r}; right would be the same beginning up to the last [*]")
+        raise ValueError(
+            f"{where}: {path.text!r} does not go the way of {value.text!r}; right would be the same beginning up to the last [*]"
+        )
 
 
 class TlsConfig(Model):

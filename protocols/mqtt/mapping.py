@@ -165,7 +165,9 @@ class Mapper:
         if route.plan.every:
             yield from self._json_all(route, route.plan.every, document, clock, rejects)
 
-    def _json_all(self, route: _Route, rule: Rule, document: Any, clock: _Clock, rejects: _Rejects) -> Iterator[Reading]:
+    def _json_all(
+        self, route: _Route, rule: Rule, document: Any, clock: _Clock, rejects: _Rejects
+    ) -> Iterator[Reading]:
         if not isinstance(document, dict):
             rejects.add("type", "the document is no object; `parameters: all` takes the members of one")
             return
@@ -176,7 +178,15 @@ class Mapper:
                     yield reading
 
     def _json_one(
-        self, route: _Route, rule: Rule, document: Any, indices: Indices, value: Any, clock: _Clock, rejects: _Rejects, key: str = ""
+        self,
+        route: _Route,
+        rule: Rule,
+        document: Any,
+        indices: Indices,
+        value: Any,
+        clock: _Clock,
+        rejects: _Rejects,
+        key: str = "",
     ) -> Reading | None:
         config = rule.config
         if value is MISSING and isinstance(config, JsonPoint) and config.optional:
@@ -283,7 +293,9 @@ def _json_value(value: Any, config: JsonPoint | RawPoint | None, path: Path) -> 
     result = values.from_json(value, config.type)
     if config.is_scaled:
         return values.scaled(result, config.scale, config.offset), json.dumps(value).encode()
-    return result, json.dumps(value).encode() if config.type and isinstance(value, str) and config.type != "string" else None
+    return result, json.dumps(value).encode() if config.type and isinstance(
+        value, str
+    ) and config.type != "string" else None
 
 
 def _raw_words(payload: bytes, config: RawPoint) -> bytes | None:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-_STEP: Final = re.compile(r"""\.(?P<name>[\w@$-]+)|\['(?P<single>[^']+)'\]|\["(?P<double>[^"]+)"\]|\[(?P<index>-?\d{1,6})\]|(?P<each>\[\*\])""")
+_STEP: Final = re.compile(
+    r"""\.(?P<name>[\w@$-]+)|\['(?P<single>[^']+)'\]|\["(?P<double>[^"]+)"\]|\[(?P<index>-?\d{1,6})\]|(?P<each>\[\*\])"""
+)
 RIGHT: Final = "right would be such as $.temp, $['oil temp'], $.axes[0].load or $.samples[*].v"
 
 

@@ -69,4 +69,7 @@ def _rule(config: JsonSubscription | RawSubscription, point: JsonPoint | RawPoin
 
 
 def _time(config: TimeConfig) -> Time:
-    return Time(paths.parse(config.path), partial(times.read, form=config.format, zone=ZoneInfo(config.zone) if config.zone else None))
+    return Time(
+        paths.parse(config.path),
+        partial(times.read, form=config.format, zone=ZoneInfo(config.zone) if config.zone else None),
+    )

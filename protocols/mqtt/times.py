@@ -55,7 +55,9 @@ def _iso(value: Any, zone: ZoneInfo | None) -> Instant:
         if moment.tzinfo:
             return Instant((moment - _EPOCH) // _MICROSECOND + leap)
         if zone is None:
-            raise Unreadable(f"{value!r} has no offset; right would be such as 2026-01-29T10:00:00Z, or `zone` in the configuration")
+            raise Unreadable(
+                f"{value!r} has no offset; right would be such as 2026-01-29T10:00:00Z, or `zone` in the configuration"
+            )
         local = moment.replace(tzinfo=zone)
         twice = local.utcoffset() != local.replace(fold=1).utcoffset() and _exists(local)
         return Instant((local.astimezone(UTC) - _EPOCH) // _MICROSECOND + leap, twice)

@@ -13,7 +13,9 @@ def context(config: TlsConfig) -> ssl.SSLContext:
     """TLS 1.2 or newer. Raises BadConfig."""
     for field, name in (("ca", config.ca), ("cert", config.cert), ("key", config.key)):
         if name is not None and not Path(name).is_file():
-            raise BadConfig(f"tls.{field}: there is no file {name}; right would be a PEM file that the gateway may read")
+            raise BadConfig(
+                f"tls.{field}: there is no file {name}; right would be a PEM file that the gateway may read"
+            )
     try:
         made = ssl.create_default_context(cafile=config.ca)
     except (ssl.SSLError, OSError) as wrong:

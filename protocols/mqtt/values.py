@@ -47,7 +47,9 @@ def from_text(payload: bytes, kind: JsonType) -> Value:
     try:
         text = payload.decode()
     except UnicodeDecodeError as wrong:
-        raise Unfit("utf8", f"byte {wrong.start} is no UTF-8 text; right would be text, or a type of bytes such as float32") from None
+        raise Unfit(
+            "utf8", f"byte {wrong.start} is no UTF-8 text; right would be text, or a type of bytes such as float32"
+        ) from None
     return text if kind == "string" else _AS[kind](text.strip())
 
 
@@ -105,7 +107,13 @@ def _integer(value: Any) -> int:
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    word = value.lower() if isinstance(value, str) else {0.0: "0", 1.0: "1"}.get(value) if isinstance(value, int | float) else None
+    word = (
+        value.lower()
+        if isinstance(value, str)
+        else {0.0: "0", 1.0: "1"}.get(value)
+        if isinstance(value, int | float)
+        else None
+    )
     if word in TRUE or word in FALSE:
         return word in TRUE
     raise Unfit("type", f"{value!r:.80} is neither true, on, yes, 1 nor false, off, no, 0")
@@ -126,4 +134,9 @@ def _short(value: int) -> str:
     return str(value) if value.bit_length() < 128 else f"an integer of {value.bit_length()} bits"
 
 
-_AS: Final[dict[JsonType, Callable[[Any], Value]]] = {"number": _number, "integer": _integer, "boolean": _boolean, "string": _string}
+_AS: Final[dict[JsonType, Callable[[Any], Value]]] = {
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "string": _string,
+}

@@ -39,7 +39,9 @@ _CERTIFICATE: Final = {
 
 def refused(reason: str, client_id: str, version: str) -> str:
     other = "5" if version == "3.1.1" else "3.1.1"
-    return REFUSALS.get(reason, f"refuses the connection: {reason}").format(client_id=client_id, version=version, other=other)
+    return REFUSALS.get(reason, f"refuses the connection: {reason}").format(
+        client_id=client_id, version=version, other=other
+    )
 
 
 def lost(reason: str, client_id: str) -> str:
@@ -70,6 +72,11 @@ def alert(wrong: ssl.SSLError) -> str:
         return "this port does not speak TLS; take `tls` away, or use the broker's TLS port"
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
         return "it wants a certificate of this gateway, or no common cipher was found; set `tls.cert` and `tls.key`"
-    if "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason or "CERTIFICATE_EXPIRED" in reason or "CERTIFICATE_UNKNOWN" in reason:
+    if (
+        "UNKNOWN_CA" in reason
+        or "BAD_CERTIFICATE" in reason
+        or "CERTIFICATE_EXPIRED" in reason
+        or "CERTIFICATE_UNKNOWN" in reason
+    ):
         return f"it does not accept this gateway's certificate ({reason.lower().replace('_', ' ')}); check `tls.cert` and the broker's authorities"
     return f"TLS failed: {reason.lower().replace('_', ' ')}"

@@ -22,7 +22,14 @@ async def test_killed_at_any_time_nothing_is_lost(kafka, mosquitto, tmp_path, un
         "topic": "t", "qos": qos, "mapping": "json", "asset": asset, "time": {"path": "$.t", "format": "ms"},
         "points": [{"path": "$.n", "parameter": "n", "type": "integer"}],
     }  # fmt: skip
-    adapter = {"id": asset, "protocol": "mqtt", "host": "127.0.0.1", "port": broker.port, "version": version, "subscriptions": [subscription]}
+    adapter = {
+        "id": asset,
+        "protocol": "mqtt",
+        "host": "127.0.0.1",
+        "port": broker.port,
+        "version": version,
+        "subscriptions": [subscription],
+    }
     config = worker_config(kafka, tmp_path, adapter)
     worker, enough = start(config), threading.Event()
     try:

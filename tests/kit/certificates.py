@@ -24,7 +24,9 @@ class Authority:
         self.directory, self.name = directory, _name(name)
         directory.mkdir(parents=True, exist_ok=True)
         self.key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(self.name, self.name, self.key, 1).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = _builder(self.name, self.name, self.key, 1).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
         self.cert = directory / "authority.pem"
         self.cert.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
@@ -34,11 +36,15 @@ class Authority:
         names: list[x509.GeneralName] = [x509.DNSName(host)]
         if host == "localhost":
             names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
-        builder = _builder(_name(name), self.name, key, days).add_extension(x509.SubjectAlternativeName(names), critical=False)
+        builder = _builder(_name(name), self.name, key, days).add_extension(
+            x509.SubjectAlternativeName(names), critical=False
+        )
         pair = Pair(self.directory / f"{name}.pem", self.directory / f"{name}.key")
         pair.cert.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
         )
         return pair
 
@@ -47,7 +53,9 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()

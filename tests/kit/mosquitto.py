@@ -50,7 +50,9 @@ class Mosquitto:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "mosquitto.conf").write_text("\n".join(self._config()) + "\n")
         with (self.directory / "mosquitto.log").open("ab") as log:
-            self.process = subprocess.Popen([BINARY, "-v", "-c", str(self.directory / "mosquitto.conf")], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [BINARY, "-v", "-c", str(self.directory / "mosquitto.conf")], stdout=log, stderr=log
+            )
         until = time.monotonic() + DEADLINE_S
         while not self._listens():
             assert self.process.poll() is None, f"mosquitto ended: {self.log()[-2000:]}"
@@ -84,7 +86,9 @@ class Mosquitto:
         file = self.directory / "users"
         file.write_text("".join(f"{name}:{password}\n" for name, password in self.users.items()))
         file.chmod(0o600)
-        tool = shutil.which("mosquitto_passwd", path=f"{Path(BINARY or '').parent}:{os.environ.get('PATH', '')}:/usr/bin")
+        tool = shutil.which(
+            "mosquitto_passwd", path=f"{Path(BINARY or '').parent}:{os.environ.get('PATH', '')}:/usr/bin"
+        )
         assert tool, MISSING
         subprocess.run([tool, "-U", str(file)], check=True)
 
@@ -97,7 +101,9 @@ class Mosquitto:
 class Publisher:
     """A paho client with its own thread, as devices have; `send` waits until the broker confirmed."""
 
-    def __init__(self, port: int, user: str | None = None, password: str | None = None, client_id: str = "", five: bool = False) -> None:
+    def __init__(
+        self, port: int, user: str | None = None, password: str | None = None, client_id: str = "", five: bool = False
+    ) -> None:
         version = MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311
         self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version)
         self.client.max_inflight_messages_set(1000)

@@ -27,7 +27,9 @@ def worker_config(kafka: str, directory: Path, adapter: dict[str, Any]) -> dict[
 
 
 def start(config: dict[str, Any]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "tests.kit.mqtt_worker", json.dumps(config)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.kit.mqtt_worker", json.dumps(config)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
 
 
 async def raw_values(kafka: str, directory: Path, asset: str) -> list[tuple[Value, int]]:
@@ -44,7 +46,11 @@ async def raw_values(kafka: str, directory: Path, asset: str) -> list[tuple[Valu
             for place, messages in (await consumer.poll(5000, 0.2)).items():
                 for records in codec.decode(*place, messages).records:
                     mine = [row for row in range(len(records)) if records.table[records.series[row]].asset == asset]
-                    found += [(records.value(row), int(records.device_time[row])) for row in mine if records.value(row) is not None]
+                    found += [
+                        (records.value(row), int(records.device_time[row]))
+                        for row in mine
+                        if records.value(row) is not None
+                    ]
         return found
     finally:
         await consumer.stop()

@@ -16,7 +16,14 @@ RAW = {"topic": "t/+", "mapping": "raw", "asset": "{topic[1]}", "points": [{"par
 
 
 def adapter(port: int, *subscriptions: dict[str, Any], **settings: Any) -> MqttAdapter:
-    base = {"id": "hall", "protocol": "mqtt", "host": "127.0.0.1", "port": port, "keepalive": "4s", "connect_timeout": "5s"}
+    base = {
+        "id": "hall",
+        "protocol": "mqtt",
+        "host": "127.0.0.1",
+        "port": port,
+        "keepalive": "4s",
+        "connect_timeout": "5s",
+    }
     return MqttAdapter(MqttConfig.model_validate({**base, "subscriptions": list(subscriptions) or [RAW], **settings}))
 
 
@@ -34,7 +41,9 @@ async def read(one: MqttAdapter) -> Batch:
     return await asyncio.wait_for(one.read(), DEADLINE_S)
 
 
-async def collect(one: MqttAdapter, enough: Callable[[list[Reading], list[Reject]], bool]) -> tuple[list[Reading], list[Reject]]:
+async def collect(
+    one: MqttAdapter, enough: Callable[[list[Reading], list[Reject]], bool]
+) -> tuple[list[Reading], list[Reject]]:
     """Read and acknowledge until there is enough."""
     readings: list[Reading] = []
     rejects: list[Reject] = []

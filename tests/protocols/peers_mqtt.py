@@ -30,7 +30,15 @@ def _config(port: int, **more: Any) -> dict[str, Any]:
     subscription = {"topic": "plant/+/sensors/+", "mapping": "raw", "asset": "{topic[1]}", "points": [point]}
     # amqtt speaks 3.1.1 only.
     version = "5" if BINARY else "3.1.1"
-    base = {"id": "hall", "protocol": "mqtt", "host": "127.0.0.1", "port": port, "version": version, "keepalive": "4s", "connect_timeout": "2s"}
+    base = {
+        "id": "hall",
+        "protocol": "mqtt",
+        "host": "127.0.0.1",
+        "port": port,
+        "version": version,
+        "keepalive": "4s",
+        "connect_timeout": "2s",
+    }
     return {**base, "subscriptions": [subscription], **more}
 
 
@@ -38,7 +46,13 @@ def _hopeless(port: int) -> list[dict[str, Any]]:
     subscription = _config(port)["subscriptions"][0]
     return [
         _config(port, subscriptions=[{**subscription, "topic": "plant/#/sensors"}]),
-        _config(port, subscriptions=[subscription, {**subscription, "topic": "plant/#", "asset": "x", "points": subscription["points"]}]),
+        _config(
+            port,
+            subscriptions=[
+                subscription,
+                {**subscription, "topic": "plant/#", "asset": "x", "points": subscription["points"]},
+            ],
+        ),
         _config(port, tls={"ca": "no such file.pem"}),
     ]
 

@@ -151,7 +151,11 @@ async def test_a_flood_of_retained_values_larger_than_the_buffer(mosquitto, vers
     broker = mosquitto()
     sender = mosquitto.publisher(broker)
     everything = [(f"t/{n}", str(n)) for n in range(500)]
-    await asyncio.to_thread(lambda: [sender.client.publish(topic, payload, 1, retain=True) for topic, payload in everything][-1].wait_for_publish(15))
+    await asyncio.to_thread(
+        lambda: [sender.client.publish(topic, payload, 1, retain=True) for topic, payload in everything][
+            -1
+        ].wait_for_publish(15)
+    )
     async with connected(broker.port, {**RAW, "qos": 0}, version=version, buffer_messages=50) as one:
         assert sorted(await numbers(one, 500)) == list(range(500))
 
@@ -226,13 +230,30 @@ async def test_wildcards_and_levels(mosquitto, version):
     broker = mosquitto()
     sender = mosquitto.publisher(broker)
     subscriptions = [
-        {"topic": "plant/+/sensors/+", "mapping": "raw", "asset": "{topic[1]}", "points": [{"parameter": "{topic[3]}", "type": "number"}]},
+        {
+            "topic": "plant/+/sensors/+",
+            "mapping": "raw",
+            "asset": "{topic[1]}",
+            "points": [{"parameter": "{topic[3]}", "type": "number"}],
+        },
         {"topic": "line/#", "mapping": "json", "asset": "{topic[-1]}", "parameters": "all"},
     ]
     async with connected(broker.port, *subscriptions, version=version) as one:
-        await asyncio.to_thread(sender.send_many, [("plant/a/sensors/temp", "1"), ("plant/a/other/temp", "2"), ("line/x/y", '{"v": 3}'), ("line", '{"v": 4}')])
+        await asyncio.to_thread(
+            sender.send_many,
+            [
+                ("plant/a/sensors/temp", "1"),
+                ("plant/a/other/temp", "2"),
+                ("line/x/y", '{"v": 3}'),
+                ("line", '{"v": 4}'),
+            ],
+        )
         readings, _ = await collect(one, lambda found, _: len(found) >= 3)
-        assert [(reading.point.asset, reading.point.parameter, reading.value) for reading in readings] == [("a", "temp", 1), ("y", "v", 3), ("line", "v", 4)]
+        assert [(reading.point.asset, reading.point.parameter, reading.value) for reading in readings] == [
+            ("a", "temp", 1),
+            ("y", "v", 3),
+            ("line", "v", 4),
+        ]
         assert one.points() == [reading.point for reading in readings]
 
 
@@ -273,7 +294,9 @@ async def test_retained_values_come_once_and_uncertain(mosquitto, version):
     await asyncio.to_thread(sender.send, "t/a", "1", retain=True)
     async with connected(broker.port, {**RAW, "qos": 0, "time": "arrival"}, version=version) as one:
         batch = await read(one)
-        assert [(reading.value, reading.status, reading.device_time) for reading in batch.readings] == [(1, Quality.UNCERTAIN, None)]
+        assert [(reading.value, reading.status, reading.device_time) for reading in batch.readings] == [
+            (1, Quality.UNCERTAIN, None)
+        ]
         assert "retained" in batch.readings[0].reason
         batch.delivered()
         await one.close()
@@ -300,7 +323,9 @@ async def test_a_full_buffer_stops_reading_and_nothing_of_qos_1_is_lost(mosquitt
     broker = mosquitto(lines=["max_queued_messages 0", "max_inflight_messages 0"])
     sender = mosquitto.publisher(broker)
     async with connected(broker.port, buffer_messages=50, keepalive="1s") as one:
-        sending = asyncio.create_task(asyncio.to_thread(sender.send_many, [("t/a", str(n) + " " * 10_000) for n in range(2000)]))
+        sending = asyncio.create_task(
+            asyncio.to_thread(sender.send_many, [("t/a", str(n) + " " * 10_000) for n in range(2000)])
+        )
         await until(lambda: one.connection.paused)
         assert "slower than the broker" in one.health().degraded[0]
         # Longer than the keepalive: the broker must not throw us out, nor we it.
@@ -371,7 +396,10 @@ async def scripted(*answers):
 
 
 async def test_a_takeover_that_the_broker_names_is_said():
-    async with scripted(CONNACK_5, b"\x90\x04\x00\x01\x00\x01" + b"\xe0\x01\x8e") as port, connected(port, version="5", client_id="twin") as one:
+    async with (
+        scripted(CONNACK_5, b"\x90\x04\x00\x01\x00\x01" + b"\xe0\x01\x8e") as port,
+        connected(port, version="5", client_id="twin") as one,
+    ):
         with pytest.raises(NotConnected, match="another client connected with the client id 'twin'"):
             await read(one)
         await one.close()
@@ -384,7 +412,10 @@ async def test_subscriptions_the_broker_refuses_are_named_and_the_others_work(ve
     head = b"\x90\x06\x00\x01\x00" if version == "5" else b"\x90\x05\x00\x01"
     publish = b"\x30\x07\x00\x03t/a\x001" if version == "5" else b"\x30\x06\x00\x03t/a1"
     three = [RAW, {**RAW, "topic": "secret/+"}, {**RAW, "topic": "low/+"}]
-    async with scripted(connack, head + b"\x01" + code + b"\x00" + publish) as port, connected(port, *three, version=version) as one:
+    async with (
+        scripted(connack, head + b"\x01" + code + b"\x00" + publish) as port,
+        connected(port, *three, version=version) as one,
+    ):
         assert await numbers(one, 1) == [1]
         refused, lowered = one.health().degraded
         assert "secret/+" in refused
@@ -457,7 +488,11 @@ async def test_tls(mosquitto, authority, version):
 
 @pytest.mark.parametrize(
     ("sign", "said"),
-    [({"days": -1}, "has expired"), ({"host": "other.example"}, "for another (name|address)"), ({}, "authority that is not trusted")],
+    [
+        ({"days": -1}, "has expired"),
+        ({"host": "other.example"}, "for another (name|address)"),
+        ({}, "authority that is not trusted"),
+    ],
     ids=["expired", "name", "authority"],
 )
 async def test_a_certificate_that_is_wrong_is_said(mosquitto, authority, tmp_path, sign, said):
@@ -475,7 +510,9 @@ async def test_a_broker_that_wants_a_certificate(mosquitto, authority):
     broker.lines.append("require_certificate true")
     await asyncio.to_thread(broker.start)
     ours = authority.sign("gateway")
-    async with connected(broker.port, tls={"ca": str(authority.cert), "cert": str(ours.cert), "key": str(ours.key)}) as one:
+    async with connected(
+        broker.port, tls={"ca": str(authority.cert), "cert": str(ours.cert), "key": str(ours.key)}
+    ) as one:
         await silence(one, 0.05)
     one = adapter(broker.port, tls={"ca": str(authority.cert)})
     with pytest.raises(NotConnected, match=r"certificate|TLS"):

@@ -1,6 +1,6 @@
 """Golden cases of the mapping: messages and subscriptions in case.yaml, what becomes of them in expected.txt.
 
-    .venv/bin/python -m tests.protocols.test_mqtt_cases      writes every expected.txt anew; read the diff
+.venv/bin/python -m tests.protocols.test_mqtt_cases      writes every expected.txt anew; read the diff
 """
 
 from __future__ import annotations

@@ -22,11 +22,16 @@ from tests.protocols.mqtt_lines import ARRIVED, mapper
 LEVEL = st.sampled_from(["a", "b", "", "$SYS"])
 TOPIC = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)
 FILTER = st.builds(
-    lambda levels, rest: "/".join(levels + rest), st.lists(st.one_of(LEVEL, st.just("+")), min_size=1, max_size=4), st.sampled_from([[], ["#"]])
+    lambda levels, rest: "/".join(levels + rest),
+    st.lists(st.one_of(LEVEL, st.just("+")), min_size=1, max_size=4),
+    st.sampled_from([[], ["#"]]),
 ).filter(bool)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "b", "t", "s", "v"]) | st.text(max_size=4), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "b", "t", "s", "v"]) | st.text(max_size=4), inner, max_size=5)
+    ),
     max_leaves=12,
 )
 
@@ -115,7 +120,10 @@ def test_names():
             template.render("a/b", ["a", "b"], document)
 
 
-@given(st.integers() | st.floats() | st.text() | st.booleans() | st.none(), st.sampled_from([None, "number", "integer", "boolean", "string"]))
+@given(
+    st.integers() | st.floats() | st.text() | st.booleans() | st.none(),
+    st.sampled_from([None, "number", "integer", "boolean", "string"]),
+)
 def test_a_json_value_is_kept_exactly_or_refused(value, kind):
     try:
         got = values.from_json(value, kind)
@@ -124,7 +132,11 @@ def test_a_json_value_is_kept_exactly_or_refused(value, kind):
     if isinstance(value, str) and kind in {"number", "integer"}:
         value = type(got)(value)
     elif kind == "boolean":
-        value = value if isinstance(value, bool) else {"true": True, "on": True, "yes": True, "1": True}.get(str(value).lower().removesuffix(".0"), False)
+        value = (
+            value
+            if isinstance(value, bool)
+            else {"true": True, "on": True, "yes": True, "1": True}.get(str(value).lower().removesuffix(".0"), False)
+        )
     assert got == value
     assert not isinstance(got, float) or math.isfinite(got)
     assert not isinstance(got, int) or -(2**63) <= got < 2**63
@@ -153,7 +165,13 @@ def anything():
                     {"path": "$.v", "asset": "{$.t}", "parameter": "v", "type": "boolean"},
                 ],
             },
-            {"topic": "samples", "mapping": "json", "asset": "x", "time": {"path": "$.s[*].t", "format": "ns"}, "points": [{"path": "$.s[*].v", "parameter": "v"}]},
+            {
+                "topic": "samples",
+                "mapping": "json",
+                "asset": "x",
+                "time": {"path": "$.s[*].t", "format": "ns"},
+                "points": [{"path": "$.s[*].v", "parameter": "v"}],
+            },
             *(
                 {"topic": f"raw/{kind}", "mapping": "raw", "asset": "x", "points": [{"parameter": "p", "type": kind}]}
                 for kind in ("string", "number", "integer", "boolean", "uint16", "float32", "float64", "int64")
@@ -164,12 +182,26 @@ def anything():
     )
 
 
-TOPICS = ["json/a", "json/", "samples", *(f"raw/{kind}" for kind in ("string", "number", "integer", "boolean", "uint16", "float32", "float64", "int64"))]
-PAYLOADS = st.binary(max_size=30) | JSON.map(lambda document: json.dumps(document).encode()) | st.text(string.printable, max_size=12).map(str.encode)
+TOPICS = [
+    "json/a",
+    "json/",
+    "samples",
+    *(f"raw/{kind}" for kind in ("string", "number", "integer", "boolean", "uint16", "float32", "float64", "int64")),
+]
+PAYLOADS = (
+    st.binary(max_size=30)
+    | JSON.map(lambda document: json.dumps(document).encode())
+    | st.text(string.printable, max_size=12).map(str.encode)
+)
 
 
 @settings(max_examples=1000)
-@given(st.sampled_from([topic.encode() for topic in TOPICS]) | st.binary(min_size=1, max_size=8), PAYLOADS, st.booleans(), st.booleans())
+@given(
+    st.sampled_from([topic.encode() for topic in TOPICS]) | st.binary(min_size=1, max_size=8),
+    PAYLOADS,
+    st.booleans(),
+    st.booleans(),
+)
 def test_any_payload_becomes_readings_or_rejects_and_never_an_error(topic, payload, retain, dup):
     mapped = anything().map(Message(topic, payload, ARRIVED, len(payload), 1, retain, dup))
     for reading in mapped.readings:
@@ -185,7 +217,17 @@ def test_any_payload_becomes_readings_or_rejects_and_never_an_error(topic, paylo
     assert len({reject.rule for reject in mapped.rejects}) == len(mapped.rejects)
 
 
-@pytest.mark.parametrize("payload", [b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5000, b'{"a": ' + b"9" * 5000 + b"}", b"\xff" * 500, b'"' + b"x" * 200_000 + b'"'])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"9" * 5000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"\xff" * 500,
+        b'"' + b"x" * 200_000 + b'"',
+    ],
+)
 def test_hostile_documents_are_rejects(payload):
     one = mapper([{"topic": "t", "mapping": "json", "asset": "x", "points": [{"path": "$.a", "parameter": "a"}]}])
     mapped = one.map(Message(b"t", payload, ARRIVED, len(payload)))
@@ -195,7 +237,10 @@ def test_hostile_documents_are_rejects(payload):
 
 
 def test_points_grow_as_topics_are_seen_up_to_the_limit():
-    one = mapper([{"topic": "p/+", "mapping": "raw", "asset": "x", "points": [{"parameter": "{topic[1]}", "type": "string"}]}], max_points=3)
+    one = mapper(
+        [{"topic": "p/+", "mapping": "raw", "asset": "x", "points": [{"parameter": "{topic[1]}", "type": "string"}]}],
+        max_points=3,
+    )
     rejects = [one.map(Message(f"p/{n}".encode(), b"v", ARRIVED, 1)).rejects for n in range(5)]
     assert [point.parameter for point in one.points()] == ["0", "1", "2"]
     assert [bool(found) for found in rejects] == [False, False, False, True, True]
@@ -204,7 +249,9 @@ def test_points_grow_as_topics_are_seen_up_to_the_limit():
 
 def test_points_with_fixed_names_are_known_before_anything_came():
     point = {"path": "$.a", "parameter": "a"}
-    one = mapper([{"topic": "p/+", "mapping": "json", "asset": "{topic[1]}", "points": [point, {**point, "asset": "fixed"}]}])
+    one = mapper(
+        [{"topic": "p/+", "mapping": "json", "asset": "{topic[1]}", "points": [point, {**point, "asset": "fixed"}]}]
+    )
     assert [known.asset for known in one.points()] == ["fixed"]
 
 
@@ -251,7 +298,10 @@ def test_defaults_and_the_subscriptions_asset_reach_the_points():
             "host": "h",
             "version": 5,
             "defaults": {"asset": "far", "unit": "celsius", "byte_order": "little"},
-            "subscriptions": [DOCUMENT, {"topic": "b", "mapping": "raw", "points": [{"parameter": "p", "type": "int16", "unit": "bar"}]}],
+            "subscriptions": [
+                DOCUMENT,
+                {"topic": "b", "mapping": "raw", "points": [{"parameter": "p", "type": "int16", "unit": "bar"}]},
+            ],
         }
     )
     first, second = (one.points[0] for one in config.subscriptions)
@@ -260,6 +310,8 @@ def test_defaults_and_the_subscriptions_asset_reach_the_points():
 
 
 def test_the_password_is_in_no_text_of_the_configuration():
-    config = MqttConfig.model_validate({"id": "x", "protocol": "mqtt", "host": "h", "user": "u", "password": "hush", "subscriptions": [RAW]})
+    config = MqttConfig.model_validate(
+        {"id": "x", "protocol": "mqtt", "host": "h", "user": "u", "password": "hush", "subscriptions": [RAW]}
+    )
     assert "hush" not in repr(config) + config.model_dump_json()
     assert isinstance(Mapper(config), Mapper)

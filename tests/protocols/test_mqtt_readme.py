@@ -27,9 +27,17 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 7
 
 
-@pytest.mark.parametrize("model", [JsonPoint, RawPoint, JsonSubscription, RawSubscription, TimeConfig, TlsConfig], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model",
+    [JsonPoint, RawPoint, JsonSubscription, RawSubscription, TimeConfig, TlsConfig],
+    ids=lambda model: model.__name__,
+)
 def test_every_field_is_named(model):
-    assert not [name for name in model.model_fields if f"`{name}`" not in README and f"{name}:" not in README and f"{name}," not in README]
+    assert not [
+        name
+        for name in model.model_fields
+        if f"`{name}`" not in README and f"{name}:" not in README and f"{name}," not in README
+    ]
 
 
 def test_every_rule_of_rejects_is_named():

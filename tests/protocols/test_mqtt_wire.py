@@ -67,13 +67,21 @@ def test_packets_come_out_whole_however_the_stream_is_cut(packets, cuts):
 
 
 @given(
-    st.binary(min_size=1, max_size=20), st.binary(max_size=50), st.sampled_from([0, 1, 2]), st.integers(1, 65535), st.booleans(), st.booleans(), st.sampled_from([4, 5])
+    st.binary(min_size=1, max_size=20),
+    st.binary(max_size=50),
+    st.sampled_from([0, 1, 2]),
+    st.integers(1, 65535),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([4, 5]),
 )
 def test_a_publish_is_what_paho_reads(topic, payload, qos, packet_id, retain, dup, version):
     packet = publish(topic, payload, qos, packet_id, retain, dup, b"\x01\x01" if version == 5 else None)
     theirs = _packet.decode_publish(packet[0], packet[2:], MQTTProtocolVersion(version))
     assert Splitter(version, 1000).feed(packet) == [
-        Publish(theirs.topic, bytes(theirs.payload), len(theirs.payload), theirs.qos, theirs.retain, theirs.dup, theirs.mid)
+        Publish(
+            theirs.topic, bytes(theirs.payload), len(theirs.payload), theirs.qos, theirs.retain, theirs.dup, theirs.mid
+        )
     ]
 
 
@@ -175,7 +183,11 @@ def test_what_is_on_its_way_to_the_stream_is_not_taken_again_and_acknowledged_wh
 
 @pytest.mark.parametrize(
     ("again", "why"),
-    [(message(5, payload=b"2", dup=True), "another payload"), (message(5), "no DUP flag"), (message(6, dup=True), "another packet id")],
+    [
+        (message(5, payload=b"2", dup=True), "another payload"),
+        (message(5), "no DUP flag"),
+        (message(6, dup=True), "another packet id"),
+    ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
 def test_a_new_message_under_a_known_id_is_taken(again, why):
@@ -334,8 +346,12 @@ def test_connections_that_end_by_themselves_are_no_contest():
 
 
 def test_the_names_of_paho_that_are_overridden_or_called_are_as_they_were():
-    """protocols/mqtt/client.py stands on these; another version of paho must be looked at."""
-    for name, arguments in {"_create_socket": ["self"], "_send_pubrec": ["self", "mid"], "_send_pingreq": ["self"]}.items():
+    """protocols/mqtt/engine.py stands on these; another version of paho must be looked at."""
+    for name, arguments in {
+        "_create_socket": ["self"],
+        "_send_pubrec": ["self", "mid"],
+        "_send_pingreq": ["self"],
+    }.items():
         assert list(inspect.signature(getattr(paho.Client, name)).parameters) == arguments
     assert "self._sock = self._create_socket()" in inspect.getsource(paho.Client.reconnect)
 
