@@ -11,6 +11,7 @@ import math
 import struct
 import sys
 import time
+from typing import cast
 
 WORDS = 65536
 FRAME = struct.Struct(">HHHBBHH")
@@ -35,8 +36,7 @@ class Device(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None

@@ -59,7 +59,12 @@ def test_the_same_content_has_the_same_version_however_it_is_written():
         ("type: float32", "type: float33", 11, ["adapters[0].points[0].type", "float33"]),
         ("[-20, 120]", "[120, -20]", 11, ["adapters[0].points[0]", "range", "[lowest, highest]"]),
         ("byte_order: big", "byte_order: bog", 9, ["adapters[0].points[0].byte_order", "bog"]),
-        ("max_per_second: 5", "max_per_second: -5", 14, ["rules[0].rate_of_change.max_per_second", "-5", "greater than 0"]),
+        (
+            "max_per_second: 5",
+            "max_per_second: -5",
+            14,
+            ["rules[0].rate_of_change.max_per_second", "-5", "greater than 0"],
+        ),
         ("rate_of_change", "rate_of_chnge", 14, ["rules[0].rate_of_chnge", "did you mean rate_of_change?"]),
         ("id: historian", "id: press_4", 17, ["sinks[0].id", "also the id in line 4"]),
     ],
@@ -73,7 +78,11 @@ def test_a_mistake_is_named_with_its_place_and_what_would_be_right(old, new, lin
 
 
 def test_all_mistakes_are_reported_at_once():
-    bad = GOOD.replace("durability: synced", "durability: sync").replace("type: float32", "type: f").replace("site:", "sit:")
+    bad = (
+        GOOD.replace("durability: synced", "durability: sync")
+        .replace("type: float32", "type: f")
+        .replace("site:", "sit:")
+    )
     assert len(mistakes(bad)) >= 3
 
 

@@ -67,7 +67,9 @@ def test_the_death_of_thespians_logger_changes_nothing() -> None:
         gateway.running()
         a, logger = gateway.node("line/a")["pid"], gateway.named("logger")
         logger.kill()
-        gateway.wait_for(lambda: any(each.name() == "sf:logger" for each in gateway.processes() if each.pid != logger.pid))
+        gateway.wait_for(
+            lambda: any(each.name() == "sf:logger" for each in gateway.processes() if each.pid != logger.pid)
+        )
         assert gateway.order("restart", "b")["ok"]
         assert gateway.node("line/a")["pid"] == a
         gateway.process.send_signal(signal.SIGTERM)
@@ -105,7 +107,9 @@ def test_a_new_daemon_starts_at_once_after_a_kill() -> None:
 def test_nothing_listens_off_loopback() -> None:
     with supervised(LINE) as gateway:
         gateway.running()
-        listening = [c for each in gateway.processes() for c in each.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        listening = [
+            c for each in gateway.processes() for c in each.net_connections("inet") if c.status == psutil.CONN_LISTEN
+        ]
         assert len(listening) >= 6
         assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
 

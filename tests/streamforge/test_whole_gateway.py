@@ -1,0 +1,162 @@
+"""The whole gateway over the demo's plant: what a person types and gets, and what is left after the worst."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg2
+import pytest
+
+from control import view
+from streamforge.demo.compare import compare
+from streamforge.demo.meter import Meter
+from streamforge.demo.parts import Parts
+from streamforge.demo.run import PARTITIONS
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole"), pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    with tempfile.TemporaryDirectory(prefix="sf-whole-") as directory:
+        Path(directory).chmod(0o755)  # PostgreSQL runs as a user of its own when the tests run as root
+        running = Parts(Path(directory) / "demo", 0, "synced", chaos=True)
+        running.begun = time.time()
+        try:
+            running.start()
+            running.wait_for_api(60)
+            yield running
+        finally:
+            running.stop()
+
+
+@pytest.fixture(scope="module")
+def meter(parts):
+    found = Meter(parts, parts.begun)
+    until(lambda: found.first_stored_at() is not None, 90, lambda: parts.words("gateway"))
+    return found
+
+
+def until(true, seconds, say=lambda: ""):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, say()
+        time.sleep(0.1)
+
+
+def streamforge(parts, *words, timeout=60):
+    command = [sys.executable, "-m", "streamforge", *words, "--data", str(parts.gateway_data)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def pid_of(meter, path):
+    tree = meter.tree()
+    return next((n["pid"] for n in view.walk(tree) if n["id"] == path), None) if tree else None
+
+
+def test_status_shows_every_hop(parts, meter):
+    told = streamforge(parts, "status")
+    assert told.returncode == 0, told.stderr
+    for name in ("demo-plant", "presses", "ovens", "pumps", "validator-0", "aggregator-0", "historian"):
+        assert name in told.stdout
+    data = json.loads(streamforge(parts, "status", "--json").stdout)
+    assert {a["name"] for a in data["flow"]["adapters"]} == {"presses", "ovens", "pumps"}
+
+
+def test_tree_shows_who_runs(parts, meter):
+    assert "└─" in streamforge(parts, "tree").stdout
+    tree = json.loads(streamforge(parts, "tree", "--json").stdout)
+    assert [c["id"] for c in tree["children"]] == ["control_path", "stream", "data_path"]
+
+
+def test_tail_shows_readings_as_the_specification_does(parts, meter):
+    told = streamforge(parts, "tail", "telemetry.clean", "--last", "1", "--no-follow", "--json")
+    record = json.loads(told.stdout.splitlines()[0])
+    assert record["quality"] == "GOOD"
+    assert record["timestamps"]["gateway_time"].endswith("Z")
+    assert record["metadata"]["gateway_id"] == "demo-plant"
+    wrong = streamforge(parts, "tail", "telemetry.cleen", "--no-follow")
+    assert (wrong.returncode, "telemetry.clean" in wrong.stderr) == (6, True)
+
+
+def test_metrics_page_and_api_answer_on_loopback(parts, meter):
+    page = meter.page()
+    assert page.startswith("http://127.0.0.1:")
+    assert 'streamforge_readings_total{component="data_path/adapters/presses"}' in httpx.get(f"{page}metrics").text
+    assert httpx.get(page).text.startswith("<!doctype html>")
+    with httpx.stream("GET", f"{page}api/v1/values", timeout=20) as answer:
+        seen = next(json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: [{"))
+    assert {"asset", "parameter", "value", "quality", "time"} <= seen[0].keys()
+
+
+def test_nothing_listens_off_loopback(parts, meter):
+    own = {p.pid for p in psutil.Process(parts._gateway.pid).children(recursive=True)} | {parts._gateway.pid}
+    open_to = {c.laddr.ip for c in psutil.net_connections("inet") if c.pid in own and c.status == psutil.CONN_LISTEN}
+    assert open_to
+    assert open_to <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_restart_by_a_person_gives_a_new_process(parts, meter):
+    before = pid_of(meter, "data_path/adapters/presses")
+    told = streamforge(parts, "restart", "presses")
+    assert told.returncode == 0, told.stderr
+    until(lambda: pid_of(meter, "data_path/adapters/presses") not in (None, before), 20)
+    unknown = streamforge(parts, "restart", "press")
+    assert unknown.returncode == 6
+    assert "presses" in unknown.stderr
+
+
+def test_a_second_gateway_on_the_same_data_is_refused(parts, meter):
+    second = streamforge(parts, "run", str(parts.file))
+    assert second.returncode != 0
+    assert str(parts._gateway.pid) in second.stderr + second.stdout
+
+
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "data_path/processing/validator-0",
+        "data_path/sinks/historian",
+        "data_path/adapters/presses",
+        "data_path",
+        "broker",
+    ],
+)
+def test_after_any_kill_readings_are_stored_again(parts, meter, victim):
+    tree = meter.tree()
+    nodes = {n["id"]: n for n in view.walk(tree)}
+    pid = nodes["stream/broker"]["facts"]["pid"] if victim == "broker" else nodes[victim]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    killed = time.time()
+    until(lambda: newest(parts) > killed + 0.5, 60, lambda: parts.words("gateway"))
+
+
+def newest(parts):
+    with psycopg2.connect(parts.historian.dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM max(gateway_time)) FROM readings")
+        return float(cursor.fetchone()[0] or 0)
+
+
+def test_in_the_end_nothing_is_missing_and_nothing_doubled(parts, meter):
+    """Last: the plant falls silent, all drains, and the stream is compared with the database, record by record."""
+    parts.stop_plant()
+    meter.wait_until_drained(90)
+    found = compare(meter.bootstrap(), PARTITIONS, parts.historian.dsn, int(parts.begun * 1000))
+    assert (found.missing, found.doubled) == (0, 0), found.sentences
+    assert found.produced > 500
+    assert found.aggregated > 100
+
+
+def test_the_gateway_stops_in_order_and_leaves_nobody(parts, meter):
+    own = [p for p in psutil.Process(parts._gateway.pid).children(recursive=True)]
+    parts._gateway.send_signal(signal.SIGTERM)
+    assert parts._gateway.wait(60) == 0
+    assert [p for p in own if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
