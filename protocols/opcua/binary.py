@@ -1,7 +1,7 @@
 """Answers of Publish, Republish and Read, from bytes (OPC 10000-6 section 5.2) to plain Python values. Pure.
 
-Why not asyncua's own decoder: it costs 60 us a value and 7 of 10 CPU seconds at 10 k values/s, this 1 us; it drops the bytes, which
-travel here as `raw`; and it reads picoseconds in the wrong order. Everything else of the protocol stays asyncua's.
+Why not asyncua's own decoder: it costs 7 us a value (13 with its handing out), this 1 us; it drops the bytes, which travel here as
+`raw`; and it reads picoseconds in the wrong order. Everything else of the protocol stays asyncua's.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def _parsed(config: OpcUaConfig, der: bytes | None) -> x509.Certificate:
 
 def _is_first(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate) -> bool:
     """Trust on first use: true, and the certificate is in the list, if this adapter has never believed another one."""
-    memory = mine.folder / "trusted" / f"first_use_{config.id}"
+    memory = mine.folder / "trusted" / f"first_use_{config.id}.txt"
     if memory.exists():
         return False
     certificates.keep(mine.folder, "trusted", certificate)

@@ -80,6 +80,9 @@ class Link:
             if wrong.code in messages.SESSION_GONE:
                 raise NotConnected(f"{self.config.endpoint}: {name}: {quality.words(wrong.code)}") from None
             raise
+        except Exception as wrong:  # asyncua's decoder raises anything when a server answers nonsense
+            what = f"{type(wrong).__name__}: {wrong}"
+            raise NotConnected(f"{self.config.endpoint}: the answer to {name} is unusable ({what})") from wrong
 
     @property
     def renew_after(self) -> float:
@@ -206,10 +209,11 @@ async def _log_in(step: _Step, link: Link) -> None:
     await step.run("saying hello", client.send_hello())
     await step.run("opening the secure channel", client.open_secure_channel())
     await step.run("creating a session", client.create_session())
-    if config.user is not None and config.security.policy == "None":
+    secret = config.security.policy != "None" and config.security.mode == "sign_and_encrypt"
+    if config.user is not None and not secret:
         policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
-        if policy.endswith("#None"):
-            link.warnings.append("the password travels in clear text; right would be security policy Basic256Sha256")
+        if policy == _NONE:
+            link.warnings.append("the password travels in clear text; right would be Basic256Sha256 with sign_and_encrypt")
     step.logins = ", ".join(sorted({p.TokenType.name for p in client._policy_ids})) or "nobody"
     await step.run(_LOGGING_IN, client.activate_session(username=config.user, password=config.password or ""))
 

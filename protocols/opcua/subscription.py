@@ -35,6 +35,8 @@ _SHORTEST_BOUND_S = 3.0
 _LIFETIME_S = 120.0
 """How long the server keeps the subscription without a Publish request: longer than any normal pause of ours."""
 _AFTER_ERROR_S = 1.0
+_RESEND_S = 60.0
+"""Least time between two subscriptions made anew because messages were lost."""
 _SUBSCRIPTION_GONE = frozenset({0x80790000, 0x80280000})
 """BadNoSubscription, BadSubscriptionIdInvalid."""
 _TOO_MANY_PUBLISH_REQUESTS = 0x80780000
@@ -61,6 +63,9 @@ class Subscription:
     """What the watchdog did since the last sign of life, for people."""
     _expected: int = 1
     """Sequence number of the next message."""
+    _is_first: bool = True
+    """No message of this subscription has come yet."""
+    _resent_at: float = -math.inf
     _window: int = _WINDOW
     _hold_until: float = 0
     _gone: str | None = None
@@ -90,6 +95,7 @@ class Subscription:
         )
         made = await self.link.ask(self.link.session.create_subscription(parameters, _ignore), "CreateSubscription")
         self.id, self._expected, self._gone = made.SubscriptionId, 1, None
+        self._is_first = True
         self._acknowledge.clear()
         keep_alive = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
         return float(max(self.config.watchdog or max(2 * keep_alive, _SHORTEST_BOUND_S), 1.5 * keep_alive))
@@ -168,7 +174,7 @@ class Subscription:
             if refused.code == _TOO_MANY_PUBLISH_REQUESTS:
                 self._window = max(1, len(self._pending))
             elif refused.code in _SUBSCRIPTION_GONE:
-                self._gone = quality.words(refused.code)
+                self._gone = f"the server ended the old one ({quality.words(refused.code)})"
             self._hold_until = _now() + _AFTER_ERROR_S
             return None
 
@@ -191,7 +197,8 @@ class Subscription:
             self.counters["repeated_messages"] += 1
             return
         if ahead > 0:
-            await self._fetch_missing(ahead)
+            await self._fetch_missing(ahead, message.sequence)
+        self._is_first = False
         if message.keep_alive:
             self.counters["keep_alives"] += 1
         else:
@@ -213,20 +220,23 @@ class Subscription:
         self.counters["values"] += len(message.changes)
         self.inbox.put(readings)
         if message.status_change is not None and quality.severity(message.status_change) is not Quality.GOOD:
-            self._gone = quality.words(message.status_change)
+            self._gone = f"the server ended the old one ({quality.words(message.status_change)})"
 
-    async def _fetch_missing(self, missing: int) -> None:
-        """Ask for messages that were sent but never arrived. Raises NotConnected."""
-        if missing > _MOST_MISSING:
-            self._lose(missing - _MOST_MISSING)
-        for _ in range(min(missing, _MOST_MISSING)):
-            if not await self._republish():
-                self._lose(1)
+    async def _fetch_missing(self, missing: int, up_to: int) -> None:
+        """Ask for messages that were sent but never arrived. Raises NotConnected.
 
-    def _lose(self, messages: int) -> None:
-        self.counters["messages_lost"] += messages
-        for _ in range(messages):
-            self._expected = _next(self._expected)
+        What was in a lost one may never be told again, so a new subscription is made, which starts with all current values. Not
+        for the first message: some servers start to count elsewhere. And not all the time, in case a server counts oddly.
+        """
+        asked = 0
+        while asked < min(missing, _MOST_MISSING) and await self._republish():
+            asked += 1
+        lost, self._expected = missing - asked, up_to
+        if lost and not self._is_first:
+            self.counters["messages_lost"] += lost
+            if _now() - self._resent_at > _RESEND_S:
+                self._resent_at = _now()
+                self._gone = f"{lost} messages were lost, and the server could not repeat them"
 
     async def _republish(self) -> bool:
         """Ask for the next message again; False if the server no longer has it. Raises NotConnected."""
@@ -245,8 +255,8 @@ class Subscription:
     async def _obey(self) -> None:
         if self._gone is not None:
             if self._unproven:
-                raise NotConnected(f"{self.config.endpoint}: the server drops each subscription at once: {self._gone}")
-            await self._recreate(f"the server ended the subscription: {self._gone}")
+                raise NotConnected(f"{self.config.endpoint}: no subscription lasts: {self._gone}")
+            await self._recreate(f"made a new subscription: {self._gone}")
         self.watch, action = watchdog.decide(self.watch, _now())
         if action is Action.WAIT:
             return

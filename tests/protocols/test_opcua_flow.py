@@ -21,9 +21,7 @@ QUICK = {"publishing_interval": "50ms", "keep_alive_count": 3, "watchdog": "300m
 
 @pytest.fixture(scope="module")
 def plant():
-    on = InThread(OpcUaServer())
-    on.server.swallow_all = False
-    return on
+    return InThread(OpcUaServer({"Other": 0.0}))
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +69,21 @@ async def test_one_lost_message_is_asked_for_again(plant):
         assert [(await plc.next("temp")).value for _ in range(2)] == [1.0, 2.0]
         assert plc.health().counters["republished"] == 1
         assert "silences" not in plc.health().counters
+
+
+async def test_when_a_message_is_lost_for_good_all_values_are_told_again(plant):
+    async with adapter(plant.server.url, point("temp", "Temp"), point("other", "Other")) as plc:
+        await plc.first_of_each("temp", "other")
+        subscription = plant.server.subscriptions[plc.adapter._subscription.id]
+        lose = itertools.chain([True], itertools.repeat(False))
+        plant.server.swallow = lambda result: has_data(result) and next(lose)
+        await plant(plant.server.write("Other", 77.0))
+        await soon(lambda: plant.server.swallowed)
+        subscription._not_acknowledged_results.clear()
+        await write(plant, 7)
+        await plc.until(lambda r: r.point.parameter == "other" and r.value == 77.0)
+        assert plc.health().counters["messages_lost"] == 1
+        assert plc.health().counters["subscriptions_recreated"] == 1
 
 
 async def test_when_every_request_was_swallowed_new_ones_are_sent_and_nothing_is_lost(plant):
