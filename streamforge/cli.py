@@ -93,7 +93,7 @@ def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
     from streamforge.plan import plan
 
     data.mkdir(parents=True, exist_ok=True)
-    raise typer.Exit(run_daemon(plan(good, data.resolve()), data.resolve()))
+    raise typer.Exit(run_daemon(plan(good, data.resolve()), data.resolve(), gateway_id=good.gateway.gateway.id))
 
 
 @app.command(epilog="Example: streamforge demo --seconds 60 --json")

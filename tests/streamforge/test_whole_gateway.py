@@ -156,7 +156,7 @@ def test_in_the_end_nothing_is_missing_and_nothing_doubled(parts, meter):
 
 
 def test_the_gateway_stops_in_order_and_leaves_nobody(parts, meter):
-    own = [p for p in psutil.Process(parts._gateway.pid).children(recursive=True)]
+    own = psutil.Process(parts._gateway.pid).children(recursive=True)
     parts._gateway.send_signal(signal.SIGTERM)
     assert parts._gateway.wait(60) == 0
     assert [p for p in own if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
