@@ -227,3 +227,18 @@ async def test_many_points_go_in_the_servers_chunks(monkeypatch):
     finally:
         await ON()(limit(0))
     assert {p: r.value for p, r in found.items()} == {f"p{n}": float(n) for n in range(25)}
+
+
+async def test_a_server_that_is_not_running_says_so_in_health():
+    state = ua.NodeId(ua.ObjectIds.Server_ServerStatus_State)
+
+    async def enter(one):
+        await ON().server.server.write_attribute_value(state, ua.DataValue(ua.Variant(one, ua.VariantType.Int32)))
+
+    async with adapter(point("temp", "Ticking"), session_timeout="600ms") as plc:
+        await ON()(enter(ua.ServerState.Suspended))
+        try:
+            await soon(lambda: any("state Suspended" in s for s in plc.health().degraded))
+        finally:
+            await ON()(enter(ua.ServerState.Running))
+        await soon(lambda: plc.health().degraded == [])

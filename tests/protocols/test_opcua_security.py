@@ -13,6 +13,7 @@ from asyncua.common.utils import ServiceError
 from protocols.contract import BadConfig, NotConnected
 from protocols.load import make, validated
 from protocols.opcua import link
+from protocols.opcua.client import new_client
 from protocols.opcua.resolve import read_namespaces
 from tests.kit.opcua import InThread, OpcUaServer, Tap, Users, adapter_config
 from tests.kit.opcua_certificates import SERVER_URI, server_certificate
@@ -78,6 +79,32 @@ async def test_signed_and_encrypted_channels_carry_values_and_are_renewed(plant,
             await plant(plant.server.write("Temp", 100.0 + n))
             assert (await tap.next("temp")).value == 100.0 + n
         assert plc.health().degraded == []
+
+
+async def test_keys_are_renewed_under_way_without_a_gap(plant, certs, monkeypatch):
+    renewed = []
+
+    def short_lived(config):
+        client, session = new_client(config)
+        client.secure_channel_timeout = 400  # milliseconds, an hour otherwise
+        once = client.open_secure_channel
+
+        async def counted(renew=False):
+            renewed.append(renew)
+            await once(renew)
+
+        client.open_secure_channel = counted
+        return client, session
+
+    monkeypatch.setattr(link, "new_client", short_lived)
+    async with adapter(plant, certs, publishing_interval="50ms") as plc:
+        await plc.connect()
+        tap, n = Tap(plc), 0
+        while sum(renewed) < 5:
+            n += 1
+            await plant(plant.server.write("Temp", float(n)))
+            await tap.until(lambda r, n=n: r.value == float(n))
+        assert "messages_lost" not in plc.health().counters
 
 
 async def test_an_unknown_server_is_refused_until_a_person_moves_its_certificate(plant, tmp_path):
