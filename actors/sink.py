@@ -8,6 +8,7 @@ Not responsible for how a destination is written (sinks/), or for what is read (
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import random
 import time
@@ -51,6 +52,7 @@ T = TypeVar("T")
 async def run(context: Context) -> None:
     """Deliver until stopped. A stream or a destination that is away is waited for; anything else is a crash."""
     config, sink_class = _configured(context.config["sink"])
+    gc.freeze()  # What is imported by now stays: else the collector looks through it all while thousands of records pass.
     context.facts |= {"type": config.type, "topics": config.topics}
     context.ready()
     lost = 0
@@ -235,7 +237,13 @@ class Delivery:
         self._show()
         if before.state is self._breaker.state and before.reason == self._breaker.reason:
             return  # said already
-        log.warning("sink_failed", reason=str(away), failures=self._breaker.failures, breaker=str(self._breaker.state), pause_s=round(pause, 1))
+        log.warning(
+            "sink_failed",
+            reason=str(away),
+            failures=self._breaker.failures,
+            breaker=str(self._breaker.state),
+            pause_s=round(pause, 1),
+        )
 
     def _show(self) -> None:
         """The breaker as a fact, its times by the wall clock."""
@@ -251,7 +259,9 @@ class Delivery:
 
 
 def _refused(poison: Poison) -> RefusedRecord:
-    return RefusedRecord(poison.topic, poison.partition, poison.offset, poison.wire, poison.reason, arrived=poison.arrived)
+    return RefusedRecord(
+        poison.topic, poison.partition, poison.offset, poison.wire, poison.reason, arrived=poison.arrived
+    )
 
 
 class SinkActor(IoActor):

@@ -29,7 +29,7 @@ POLL_MOST = 5000
 POLL_WAIT_S = 0.5
 GATHER_S = 0.02
 """How long the first record of a batch waits for those that come with it."""
-DECODE_FROM = 8000
+DECODE_FROM = 4000
 """Undecoded records from which on decoding does not wait for the batch to be taken."""
 LOOK_EVERY_S = 1.0
 BEYOND_AGAIN_S = 2.0
@@ -65,7 +65,9 @@ class Filled:
 class Feed:
     """One consumer over all partitions of a sink's topics. `take` may run beside the collecting, nothing else."""
 
-    def __init__(self, context: Context, config: SinkConfig, consumer: StreamConsumer, codec: Codec, doubt: Doubt) -> None:
+    def __init__(
+        self, context: Context, config: SinkConfig, consumer: StreamConsumer, codec: Codec, doubt: Doubt
+    ) -> None:
         self._context, self._config, self._consumer, self._codec, self._doubt = context, config, consumer, codec, doubt
         self._places = [(topic, p) for topic in config.topics for p in range(context.config["partitions"])]
         self._next = Filled()
@@ -85,7 +87,9 @@ class Feed:
 
     async def locate(self, stored: Offsets | None) -> None:
         """Go to what the destination has stored, else to what the group has committed, else to the oldest. Raises StreamLost."""
-        delivered: dict[Partition, int | None] = dict(stored) if stored is not None else await self._consumer.committed(self._places)
+        delivered: dict[Partition, int | None] = (
+            dict(stored) if stored is not None else await self._consumer.committed(self._places)
+        )
         firsts = await self._consumer.beginnings(self._places)
         starts, moved = start_offsets(delivered, firsts, await self._consumer.ends(self._places))
         if any(m.to < m.at for m in moved):
@@ -111,7 +115,13 @@ class Feed:
         if moved.at == moved.to:
             return
         self._context.count(f'lost_total{{topic="{moved.topic}"}}', moved.lost)
-        told = {"topic": moved.topic, "partition": moved.partition, "at": moved.at, "to": moved.to, "reason": moved.reason}
+        told = {
+            "topic": moved.topic,
+            "partition": moved.partition,
+            "at": moved.at,
+            "to": moved.to,
+            "reason": moved.reason,
+        }
         log.error("sink_moved", lost=moved.lost, **told)
         earlier = self._context.facts.get("moved", [])
         self._context.facts["moved"] = [*earlier, {"when": round(time.time(), 3), **told}][-MOVES_KEPT:]
@@ -162,8 +172,8 @@ class Feed:
         filled.raw.setdefault(place, []).extend(messages)
         filled.offsets[place] = messages[-1].offset + 1
         filled.counts[place[0]] += len(messages)
-        filled.size += sum(len(m.value or b"") for m in messages)
-        oldest = min(m.timestamp for m in messages)
+        filled.size += sum([len(m.value or b"") for m in messages])
+        oldest = messages[0].timestamp
         filled.oldest_ms = oldest if filled.oldest_ms is None else min(oldest, filled.oldest_ms)
 
     def _full(self, filled: Filled) -> bool:

@@ -39,5 +39,12 @@ def start_offsets(
         if at is not None and at < first:
             moved.append(Moved(*place, at, first, "deleted by retention before the destination had it"))
         if at is not None and at > end:
-            moved.append(Moved(*place, at, end, "the stream ends before what was delivered: it lost its tail, in a power cut perhaps"))
+            moved.append(
+                Moved(
+                    *place,
+                    at,
+                    end,
+                    "the stream ends before what was delivered: it lost its tail, in a power cut perhaps",
+                )
+            )
     return starts, moved

@@ -44,7 +44,9 @@ def records(first: int, n: int, table: list[Series]) -> Records:
 
 
 async def ours(dsn: str, batches: list[Records], twice: bool) -> None:
-    config = PostgresConfig.model_validate({"id": "bench", "type": "postgres", "dsn": dsn, "topics": ["telemetry.clean"]})
+    config = PostgresConfig.model_validate(
+        {"id": "bench", "type": "postgres", "dsn": dsn, "topics": ["telemetry.clean"]}
+    )
     sink = PostgresSink(config, Origin("g", "s"))
     await sink.connect()
     for _ in range(1 + twice):
@@ -74,7 +76,12 @@ def as_rows(batches: list[Records]) -> list[list[tuple[Any, ...]]]:
         [
             (r.table[s].asset, r.table[s].parameter, t / 1e6, g / 1e6, v, q)
             for s, t, g, v, q in zip(
-                r.series.tolist(), r.device_time.tolist(), r.gateway_time.tolist(), r.number.tolist(), r.quality.tolist(), strict=True
+                r.series.tolist(),
+                r.device_time.tolist(),
+                r.gateway_time.tolist(),
+                r.number.tolist(),
+                r.quality.tolist(),
+                strict=True,
             )
         ]
         for r in batches
@@ -148,7 +155,9 @@ def main() -> None:
         finally:
             server.stop()
     result["ratio"] = round(result["straight"]["rows_per_s"] / result["execute_values"]["rows_per_s"], 1)
-    print(f"{'':16}{'rows/s':>10}{'us here':>10}{'us server':>11}   ({args.readings} readings, batches of {args.batch})")
+    print(
+        f"{'':16}{'rows/s':>10}{'us here':>10}{'us server':>11}   ({args.readings} readings, batches of {args.batch})"
+    )
     for name in ("straight", "known_keys", "execute_values"):
         one = result[name]
         print(f"{name:16}{one['rows_per_s']:>10}{one['python_us']:>10}{one['server_us']:>11}")

@@ -41,7 +41,9 @@ class PostgresConfig(SinkConfig):
         try:
             parts = parse_dsn(dsn)
         except ProgrammingError:
-            raise ValueError("is not a connection string; right would be postgresql://user@host:5432/database") from None
+            raise ValueError(
+                "is not a connection string; right would be postgresql://user@host:5432/database"
+            ) from None
         if "password" in parts:
             raise ValueError('contains the password; right would be a field of its own: password: "${secret:name}"')
         return dsn
@@ -50,10 +52,14 @@ class PostgresConfig(SinkConfig):
     def _deliverable(self) -> Self:
         unknown = [topic for topic in self.topics if topic not in TOPICS]
         if unknown:
-            raise ValueError(f"topics: {', '.join(unknown)} has no table here; right would be some of {', '.join(TOPICS)}")
+            raise ValueError(
+                f"topics: {', '.join(unknown)} has no table here; right would be some of {', '.join(TOPICS)}"
+            )
         for kind in ("telemetry", "events"):
             if {f"{kind}.raw", f"{kind}.clean"} <= set(self.topics):
-                raise ValueError(f"topics: {kind}.raw and {kind}.clean hold the same readings; right would be one of them")
+                raise ValueError(
+                    f"topics: {kind}.raw and {kind}.clean hold the same readings; right would be one of them"
+                )
         return self
 
     def place(self) -> str:

@@ -23,7 +23,14 @@ YEAR_2000 = 946_684_800_000_000
 OUT_OF_RANGE = int(np.iinfo(np.int64).min) + 1
 """A time the database refuses in its own words; the smallest number itself would mean -infinity."""
 
-_FIXED = (("point", ">i4"), ("series", ">i4"), ("device_time", ">i8"), ("gateway_time", ">i8"), ("quality", ">i2"), ("kind", ">i2"))
+_FIXED = (
+    ("point", ">i4"),
+    ("series", ">i4"),
+    ("device_time", ">i8"),
+    ("gateway_time", ">i8"),
+    ("quality", ">i2"),
+    ("kind", ">i2"),
+)
 
 
 def _with_length(name: str, of: str) -> list[tuple[str, str]]:

@@ -62,9 +62,13 @@ def _aggregate(point: int, f: dict[str, Any]) -> Row:
 
 
 def _event(point: int, f: dict[str, Any]) -> Row:
-    details = json.dumps({name: _finite(value) for name, value in f["details"].items()}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    details = json.dumps({name: _finite(value) for name, value in f["details"].items()}, ensure_ascii=False).encode(
+        "utf-8", "surrogatepass"
+    )
     jsonb = struct.pack(">iB", len(details) + 1, 1) + details
-    return _row(_id(point), text(f["kind"]), _time(f["device_time"]), _time(f["gateway_time"]), text(f["message"]), jsonb)
+    return _row(
+        _id(point), text(f["kind"]), _time(f["device_time"]), _time(f["gateway_time"]), text(f["message"]), jsonb
+    )
 
 
 def _finite(value: Any) -> Any:

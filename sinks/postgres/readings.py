@@ -26,7 +26,12 @@ KEY = "point, device_time"
 
 
 def write_readings(
-    connection: Connection, names: Names, catalog: Catalog, pace: Pace, sources: list[Records], ids: list[tuple[Ids, Ids]]
+    connection: Connection,
+    names: Names,
+    catalog: Catalog,
+    pace: Pace,
+    sources: list[Records],
+    ids: list[tuple[Ids, Ids]],
 ) -> list[RefusedRecord]:
     """Write them within the caller's transaction; returns those the database refused. `ids[i]`: the catalog's for `sources[i]`."""
     joined = columns(sources, ids)
@@ -58,7 +63,9 @@ class _Writer:
     def straight(self, rows: Rows) -> Failure | None:
         """COPY into the table itself; by staging after all if a key is there already."""
         stream = encode(self._joined, rows)
-        failure = attempted(self._connection, lambda cursor: copy_in(cursor, self._names.fill("{readings}"), COLUMNS, stream))
+        failure = attempted(
+            self._connection, lambda cursor: copy_in(cursor, self._names.fill("{readings}"), COLUMNS, stream)
+        )
         if failure is None:
             for partition in self._partitions(rows):
                 self._pace.went_well(partition)
@@ -99,7 +106,8 @@ def upsert(names: Names, table: str, key: str, column_names: str, stream: bytes)
     stage, target = f"pg_temp.stage_{table}", names.fill(f"{{{table}}}")
 
     def work(cursor: Cursor) -> None:
-        cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_{table} AS SELECT {column_names} FROM {target} WITH NO DATA")  # noqa: S608 - our own names
+        like = f"SELECT {column_names} FROM {target} WITH NO DATA"  # noqa: S608 - our own names
+        cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_{table} AS {like}")
         cursor.execute(f"TRUNCATE {stage}")
         copy_in(cursor, stage, column_names, stream)
         cursor.execute(

@@ -84,9 +84,7 @@ class Session:
         """One transaction. Returns what the database refused, in the order of the stream."""
         readings = [records for records in batch.readings if len(records)]
         ids = [self._catalog.of_table(records.table) for records in readings]
-        points = self._catalog.of_points(
-            documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES
-        )
+        points = self._catalog.of_points(documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES)
         with self._connection:
             self._check_epoch()
             refused = self._write_documents(batch.documents, points)
@@ -161,7 +159,17 @@ class Session:
             self._run(_STORE_OFFSETS, *self._who, self._origin.stream, *_places(places))
         if refused:
             rows = [
-                (*self._who, r.topic, r.partition, r.offset, r.arrived, _text(r.asset), _text(r.parameter), _text(r.reason), r.wire)
+                (
+                    *self._who,
+                    r.topic,
+                    r.partition,
+                    r.offset,
+                    r.arrived,
+                    _text(r.asset),
+                    _text(r.parameter),
+                    _text(r.reason),
+                    r.wire,
+                )
                 for r in refused
             ]
             with self._connection.cursor() as cursor:

@@ -80,7 +80,9 @@ class PostgresSink(Sink):
         """Do blocking work in the thread. On any error the session is over, and the error is one of ours."""
         place = self._config.place()
         if self._busy():
-            raise NotConnected(f"database {place}: an earlier attempt still hangs, perhaps in looking up the host's name")
+            raise NotConnected(
+                f"database {place}: an earlier attempt still hangs, perhaps in looking up the host's name"
+            )
         self._thread = self._thread or ThreadPoolExecutor(1, "postgres")
         call = asyncio.get_running_loop().run_in_executor(self._thread, work)
         self._call = call  # type: ignore[assignment]  # only asked whether it is done

@@ -112,7 +112,9 @@ def prepare(cursor: Cursor, names: Names) -> None:
 
     Raises NeedsPerson for tables of a newer program or of somebody else.
     """
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"streamforge {names.schema}.{names.prefix}",))
+    cursor.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"streamforge {names.schema}.{names.prefix}",)
+    )
     version = _version(cursor, names)
     if version > len(MIGRATIONS):
         raise NeedsPerson(
@@ -168,4 +170,6 @@ def _check_columns(cursor: Cursor, names: Names) -> None:
         if (names.bare(table), column) not in there
     ]  # fmt: skip
     if missing:
-        raise NeedsPerson(f"schema {names.schema}: {', '.join(missing)} is missing; somebody dropped or renamed it: restore it there")
+        raise NeedsPerson(
+            f"schema {names.schema}: {', '.join(missing)} is missing; somebody dropped or renamed it: restore it there"
+        )

@@ -18,7 +18,10 @@ def after_failures(n: int) -> Breaker:
     return breaker
 
 
-@pytest.mark.parametrize(("failures", "state", "pause"), [(1, State.CLOSED, 0.25), (2, State.CLOSED, 0.5), (4, State.CLOSED, 2.0), (5, State.OPEN, 30.0)])
+@pytest.mark.parametrize(
+    ("failures", "state", "pause"),
+    [(1, State.CLOSED, 0.25), (2, State.CLOSED, 0.5), (4, State.CLOSED, 2.0), (5, State.OPEN, 30.0)],
+)
 def test_it_opens_at_the_limit_and_pauses_longer_each_time(failures: int, state: State, pause: float) -> None:
     breaker = after_failures(failures)
     assert (breaker.state, breaker.failures, breaker.reason) == (state, failures, "away")

@@ -105,7 +105,10 @@ async def test_poison_and_refused_records_reach_the_dead_letters_once_and_the_re
             assert context.counters[f'stored_total{{topic="{topic}"}}'] == 20
             stage = context.id
     letters = await dead_letters(kafka, tmp_path, stage)
-    assert [(f["rule"], f["topic"], f["offset"]) for f in letters] == [("poison", topic, 10), ("refused_by_sink", topic, 21)]
+    assert [(f["rule"], f["topic"], f["offset"]) for f in letters] == [
+        ("poison", topic, 10),
+        ("refused_by_sink", topic, 21),
+    ]
     assert 'violates check constraint "plausible"' in letters[1]["reason"]
     assert letters[1]["asset_id"] == "press"
     assert letters[0]["original"] == b"\0\0\0\0\1no reading at all"
@@ -128,7 +131,9 @@ async def test_a_refusal_kept_by_a_dying_worker_is_sent_by_the_next_one_and_not_
             await until(lambda: query(database, "SELECT count(*) FROM streamforge_refused") == [(0,)])
             stage = context.id
     letters = await dead_letters(kafka, tmp_path, stage)
-    assert [(f["offset"], f["reason"], f["original"], f["arrived_at"]) for f in letters] == [(7, "too large", b"bytes", 1)]
+    assert [(f["offset"], f["reason"], f["original"], f["arrived_at"]) for f in letters] == [
+        (7, "too large", b"bytes", 1)
+    ]
 
 
 async def test_a_record_that_kills_the_worker_becomes_a_dead_letter_undecoded(
@@ -216,7 +221,9 @@ async def test_connections_cut_at_random_double_and_lose_nothing(
     chance = random.Random(7)
     async with TcpProxy(postgres.port) as proxy, Source(kafka, tmp_path) as source:
         dsn = database.replace(f":{postgres.port}/", f":{proxy.port}/") + "?sslmode=disable&gssencmode=disable"
-        config = worker_config(kafka, tmp_path, unique("s"), [topic], dsn, partitions=2, breaker={"failures": 3, "pause": "100ms"})
+        config = worker_config(
+            kafka, tmp_path, unique("s"), [topic], dsn, partitions=2, breaker={"failures": 3, "pause": "100ms"}
+        )
         async with working(config) as context:
             for n in range(8):
                 proxy.cut_after = b"COMMIT" if n % 2 else None
@@ -363,14 +370,17 @@ async def _start(config: dict[str, Any]) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-async def test_the_loop_stays_free_at_full_load(kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path) -> None:
+async def test_the_loop_stays_free_at_full_load(
+    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
     topic = await new_topic(partitions=4)
     config = worker_config(kafka, tmp_path, unique("s"), [topic], database, partitions=4)
     async with Source(kafka, tmp_path) as source:
         for n in range(20):
             await source.readings(topic, series(), rows(2000 * n, 2000), n % 4)
         busy: list[float] = []
-        async with working(config):
+        async with working(config) as context:
+            await until(lambda: context.counters.get("connects_total"))  # before that modules are imported
             watching = asyncio.create_task(_watch_loop(busy))
             await until(stored_is(database, 40_000), 30)
             watching.cancel()
@@ -386,7 +396,10 @@ async def _watch_loop(busy: list[float]) -> None:
 
 
 async def test_a_stream_away_is_waited_for(database: str, unique: Unique, tmp_path: Path) -> None:
-    context = Context(id="data_path/sinks/x", config=worker_config(f"127.0.0.1:{free_port()}", tmp_path, unique("s"), ["telemetry.clean"], database))
+    context = Context(
+        id="data_path/sinks/x",
+        config=worker_config(f"127.0.0.1:{free_port()}", tmp_path, unique("s"), ["telemetry.clean"], database),
+    )
     task = asyncio.create_task(run(context))
     await until(lambda: context.counters.get("stream_lost_total"))
     assert context.status is Status.DEGRADED

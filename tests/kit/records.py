@@ -14,13 +14,25 @@ NOON = 1_769_688_000_000_000
 
 
 def series(asset: str = "press", parameter: str = "speed", unit: str | None = "rpm", **other: Any) -> Series:
-    given = {"classification": Classification.TELEMETRY, "adapter_id": "plc", "adapter_version": "1.0.0", "pipeline_id": None, "gateway_id": "g1"}
+    given = {
+        "classification": Classification.TELEMETRY,
+        "adapter_id": "plc",
+        "adapter_version": "1.0.0",
+        "pipeline_id": None,
+        "gateway_id": "g1",
+    }
     return Series(asset, parameter, unit, **{**given, **other})
 
 
 def readings(
-    rows: list[tuple[Series, int | None, Value]], *, first: int = 0, topic: str = "telemetry.clean", partition: int = 0,
-    quality: Quality = Quality.GOOD, reason: str | None = None, table: list[Series] | None = None,
+    rows: list[tuple[Series, int | None, Value]],
+    *,
+    first: int = 0,
+    topic: str = "telemetry.clean",
+    partition: int = 0,
+    quality: Quality = Quality.GOOD,
+    reason: str | None = None,
+    table: list[Series] | None = None,
 ) -> Records:
     """One Records of (series, device time in us, value); offsets count from `first`, wires are `b"<topic>/<partition>/<offset>"`."""
     table = [] if table is None else table
@@ -48,10 +60,28 @@ def aggregate(offset: int = 0, start: int = NOON, **fields: Any) -> Document:
     """A window of one second over 10 good samples."""
     figures = dict.fromkeys(("avg", "min", "max", "stddev", "p50", "p95", "p99", "first", "last"), 1.5)
     counts = {"count": 10, "good": 10, "suspect": 0, "uncertain": 0, "bad": 0, "percent_good": 100.0}
-    base = {"asset_id": "press", "parameter": "speed", "unit": "rpm", "interval": "1s", "window_start": start, "window_end": start + 1_000_000, "gateway_id": "g1"}
-    return Document("telemetry.1s", b"press", "aggregate", {**base, **figures, **counts, **fields}, 0, offset, b"agg%d" % offset)
+    base = {
+        "asset_id": "press",
+        "parameter": "speed",
+        "unit": "rpm",
+        "interval": "1s",
+        "window_start": start,
+        "window_end": start + 1_000_000,
+        "gateway_id": "g1",
+    }
+    return Document(
+        "telemetry.1s", b"press", "aggregate", {**base, **figures, **counts, **fields}, 0, offset, b"agg%d" % offset
+    )
 
 
 def event(offset: int = 0, device_time: int = NOON, **fields: Any) -> Document:
-    base = {"asset_id": "press", "parameter": "speed", "kind": "gap", "device_time": device_time, "gateway_time": device_time + 5, "message": "3 missing", "details": {}}
+    base = {
+        "asset_id": "press",
+        "parameter": "speed",
+        "kind": "gap",
+        "device_time": device_time,
+        "gateway_time": device_time + 5,
+        "message": "3 missing",
+        "details": {},
+    }
     return Document("events.clean", b"press", "event", {**base, **fields}, 0, offset, b"event%d" % offset)

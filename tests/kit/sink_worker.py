@@ -24,12 +24,22 @@ from stream.producer import Parcel, StreamProducer
 from tests.kit.records import NOON
 
 
-def worker_config(kafka: str, directory: Path, name: str, topics: list[str], dsn: str, partitions: int = 1, **sink: Any) -> dict[str, Any]:
+def worker_config(
+    kafka: str, directory: Path, name: str, topics: list[str], dsn: str, partitions: int = 1, **sink: Any
+) -> dict[str, Any]:
     """What the tree gives a sink's worker; the topics are made known as ones that have tables."""
     known = sinks.postgres.config.TOPICS
     sinks.postgres.config.TOPICS = (*known, *(t for t in topics if t not in known))
     breaker = {"failures": 3, "pause": "300ms"}
-    settings = {"id": name, "type": "postgres", "topics": topics, "dsn": dsn, "breaker": breaker, "flush_every": "20ms", **sink}
+    settings = {
+        "id": name,
+        "type": "postgres",
+        "topics": topics,
+        "dsn": dsn,
+        "breaker": breaker,
+        "flush_every": "20ms",
+        **sink,
+    }
     return {
         "gateway_id": "g1", "data_dir": str(directory), "bootstrap": kafka, "config_version": "v1", "partitions": partitions,
         "durability": "lazy", "sink": settings,
@@ -77,7 +87,14 @@ class Source:
     async def __aexit__(self, *_: object) -> None:
         await self._producer.stop()
 
-    async def readings(self, topic: str, series: Series, rows: Iterable[tuple[int, Value]], partition: int = 0, gateway_time: int | None = None) -> None:
+    async def readings(
+        self,
+        topic: str,
+        series: Series,
+        rows: Iterable[tuple[int, Value]],
+        partition: int = 0,
+        gateway_time: int | None = None,
+    ) -> None:
         """(device time in us, value) each."""
         template = Template(series, self._reading_id)
         now = time.time_ns() // 1000 if gateway_time is None else gateway_time

@@ -52,12 +52,17 @@ class TcpProxy:
             return
         self._open |= {writer, far_writer}
         swallow = asyncio.Event()
-        for pump in (self._to_target(reader, far_writer, swallow), self._to_client(far_reader, writer, far_writer, swallow)):
+        for pump in (
+            self._to_target(reader, far_writer, swallow),
+            self._to_client(far_reader, writer, far_writer, swallow),
+        ):
             task = asyncio.create_task(pump)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _to_target(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallow: asyncio.Event) -> None:
+    async def _to_target(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, swallow: asyncio.Event
+    ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(1 << 16):
                 if self.silent:
@@ -70,7 +75,11 @@ class TcpProxy:
         writer.close()
 
     async def _to_client(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, far: asyncio.StreamWriter, swallow: asyncio.Event
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        far: asyncio.StreamWriter,
+        swallow: asyncio.Event,
     ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(1 << 16):

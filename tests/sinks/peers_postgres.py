@@ -36,7 +36,16 @@ async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Peer]:
             point_id = (await asyncio.to_thread(query, dsn, point, name))[0][0]
             await asyncio.to_thread(query, dsn, f"ALTER TABLE readings ADD CHECK (point <> {point_id})")
 
-        through = f"postgresql://postgres@127.0.0.1:{proxy.port}/{dsn.rsplit('/', 1)[1]}?sslmode=disable&gssencmode=disable"
-        config = {"id": "s", "type": "postgres", "dsn": through, "topics": ["telemetry.clean"], "write_timeout": "5s", "connect_timeout": "5s"}
+        through = (
+            f"postgresql://postgres@127.0.0.1:{proxy.port}/{dsn.rsplit('/', 1)[1]}?sslmode=disable&gssencmode=disable"
+        )
+        config = {
+            "id": "s",
+            "type": "postgres",
+            "dsn": through,
+            "topics": ["telemetry.clean"],
+            "write_timeout": "5s",
+            "connect_timeout": "5s",
+        }
         yield Peer(config, stop, start, held, refuse_parameter)
     await asyncio.to_thread(server.drop, dsn)

@@ -30,7 +30,10 @@ async def peer(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Peer]
 
 def batch(first: int, n: int = 5, parameter: str = "speed") -> Batch:
     s = series(parameter=parameter)
-    return Batch([readings([(s, NOON + i, float(i)) for i in range(first, first + n)], first=first)], [event(first, NOON + first)])
+    return Batch(
+        [readings([(s, NOON + i, float(i)) for i in range(first, first + n)], first=first)],
+        [event(first, NOON + first)],
+    )
 
 
 def test_the_table_of_sinks_is_the_folders() -> None:
@@ -56,7 +59,9 @@ def test_the_readme_names_every_setting_of_its_own(kind: str) -> None:
 
 def make_config(kind: str) -> Any:
     module, _, name = sinks.CONFIGS[kind].partition(":")
-    return getattr(importlib.import_module(module), name).model_validate(yaml.safe_load((ROOM / kind / "sample.yaml").read_text()))
+    return getattr(importlib.import_module(module), name).model_validate(
+        yaml.safe_load((ROOM / kind / "sample.yaml").read_text())
+    )
 
 
 @every

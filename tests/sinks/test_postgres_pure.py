@@ -167,7 +167,11 @@ def test_errors_without_a_code_are_told_by_their_words(text: str, what: Meaning)
     ],
 )  # fmt: skip
 def test_every_class_of_error_has_a_meaning(database: str, code: str, what: Meaning) -> None:
-    with psycopg2.connect(database) as connection, connection.cursor() as cursor, pytest.raises(psycopg2.Error) as caught:
+    with (
+        psycopg2.connect(database) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(psycopg2.Error) as caught,
+    ):
         cursor.execute(f"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END$$")
     connection.close()
     assert caught.value.pgcode == code

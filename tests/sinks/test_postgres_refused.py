@@ -122,9 +122,19 @@ async def test_a_name_that_can_have_no_id_refuses_its_readings_only(sink: Postgr
 async def test_documents_are_isolated_too(sink: PostgresSink, database: str) -> None:
     query(database, "ALTER TABLE aggregates ADD CHECK (avg < 100)")
     several = [aggregate(0), aggregate(1, NOON + 10**6, avg=500.0), aggregate(2, NOON + 2 * 10**6)]
-    events = [event(3, message="bad\0"), event(4, NOON + 1), event(5, NOON + 2, details={"why": "\0"}), event(6, asset_id="a\0")]
+    events = [
+        event(3, message="bad\0"),
+        event(4, NOON + 1),
+        event(5, NOON + 2, details={"why": "\0"}),
+        event(6, asset_id="a\0"),
+    ]
     refused = await sink.write(Batch(documents=[*several, *events]), {})
-    assert [(r.topic, r.offset) for r in refused] == [("events.clean", 3), ("events.clean", 5), ("events.clean", 6), ("telemetry.1s", 1)]
+    assert [(r.topic, r.offset) for r in refused] == [
+        ("events.clean", 3),
+        ("events.clean", 5),
+        ("events.clean", 6),
+        ("telemetry.1s", 1),
+    ]
     assert query(database, "SELECT (SELECT count(*) FROM aggregates), (SELECT count(*) FROM events)") == [(2, 1)]
 
 

@@ -30,7 +30,9 @@ def batch(first: int, n: int = 10) -> Batch:
 
 def stored(dsn: str) -> tuple[int, int, int]:
     """Rows, distinct values, offset."""
-    found = query(dsn, 'SELECT count(*), count(DISTINCT value), (SELECT max("offset") FROM streamforge_offsets) FROM readings')
+    found = query(
+        dsn, 'SELECT count(*), count(DISTINCT value), (SELECT max("offset") FROM streamforge_offsets) FROM readings'
+    )
     return found[0]  # type: ignore[return-value]
 
 
@@ -199,7 +201,9 @@ async def test_a_new_worker_waits_for_the_old_ones_transaction(database: str) ->
     await sink.close()
     with closing(psycopg2.connect(database)) as old, old.cursor() as cursor:
         cursor.execute("SELECT 1 FROM streamforge_sinks FOR UPDATE")
-        cursor.execute("INSERT INTO streamforge_offsets VALUES ('g1', 'historian', 'stream-1', 'telemetry.clean', 0, 77, now())")
+        cursor.execute(
+            "INSERT INTO streamforge_offsets VALUES ('g1', 'historian', 'stream-1', 'telemetry.clean', 0, 77, now())"
+        )
         connecting = asyncio.create_task(sink.connect())
         await _until_waiting(database)
         old.commit()

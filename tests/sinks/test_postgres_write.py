@@ -82,13 +82,19 @@ async def test_a_reading_without_device_time_stands_at_its_gateway_time(sink: Po
     assert query(database, "SELECT device_time = gateway_time, clock_skew_ms FROM readings_view") == [(True, 0)]
 
 
-async def test_the_same_key_again_is_overwritten_and_the_last_of_a_batch_wins(sink: PostgresSink, database: str) -> None:
+async def test_the_same_key_again_is_overwritten_and_the_last_of_a_batch_wins(
+    sink: PostgresSink, database: str
+) -> None:
     first = readings([(series(), NOON, 1.0), (series(), NOON, 2.0), (series(), NOON + 1, 3.0)])
     await sink.write(Batch([first]), {})
     assert query(database, "SELECT value FROM readings ORDER BY device_time") == [(2.0,), (3.0,)]
     again = readings([(series(), NOON + 1, 4.0), (series(), NOON + 2, "five")], first=3)
     await sink.write(Batch([again]), {})
-    assert query(database, "SELECT value, text FROM readings ORDER BY device_time") == [(2.0, None), (4.0, None), (None, "five")]
+    assert query(database, "SELECT value, text FROM readings ORDER BY device_time") == [
+        (2.0, None),
+        (4.0, None),
+        (None, "five"),
+    ]
 
 
 async def test_a_later_adapter_version_is_the_same_point(sink: PostgresSink, database: str) -> None:
@@ -109,7 +115,9 @@ async def test_a_change_of_unit_does_not_rewrite_the_past(sink: PostgresSink, da
 async def test_offsets_come_back_at_the_next_connect_for_the_same_stream_only(database: str) -> None:
     first = sink_for(database)
     assert await first.connect() == {}
-    await first.write(Batch([readings([(series(), NOON, 1.0)])]), {("telemetry.clean", 0): 1, ("telemetry.clean", 3): 7})
+    await first.write(
+        Batch([readings([(series(), NOON, 1.0)])]), {("telemetry.clean", 0): 1, ("telemetry.clean", 3): 7}
+    )
     await first.write(Batch(), {("telemetry.clean", 0): 2})
     await first.close()
     again = sink_for(database)
@@ -123,7 +131,10 @@ async def test_offsets_come_back_at_the_next_connect_for_the_same_stream_only(da
 async def test_an_aggregate_emitted_again_replaces_the_first(sink: PostgresSink, database: str) -> None:
     await sink.write(Batch(documents=[aggregate(0), aggregate(1, NOON + 10**6, avg=None, unit=None)]), {})
     await sink.write(Batch(documents=[aggregate(2, count=11, avg=2.5), aggregate(3, count=12, avg=3.5)]), {})
-    got = query(database, "SELECT asset_id, parameter, unit, interval, count, avg, percent_good FROM aggregates_view ORDER BY window_start")
+    got = query(
+        database,
+        "SELECT asset_id, parameter, unit, interval, count, avg, percent_good FROM aggregates_view ORDER BY window_start",
+    )
     assert got == [("press", "speed", "rpm", "1s", 12, 3.5, 100.0), ("press", "speed", None, "1s", 10, None, 100.0)]
 
 
@@ -153,4 +164,6 @@ async def test_two_gateways_starting_at_once_share_the_tables(database: str) -> 
     records = [readings([(series(gateway_id=f"g{i}"), NOON + i, 1.0)]) for i in range(4)]
     await asyncio.gather(*(s.write(Batch([r]), {}) for s, r in zip(sinks, records, strict=True)))
     await asyncio.gather(*(s.close() for s in sinks))
-    assert query(database, "SELECT count(*), count(DISTINCT gateway_id), count(DISTINCT asset_id) FROM readings_view") == [(4, 4, 1)]
+    assert query(
+        database, "SELECT count(*), count(DISTINCT gateway_id), count(DISTINCT asset_id) FROM readings_view"
+    ) == [(4, 4, 1)]
