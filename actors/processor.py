@@ -1,26 +1,31 @@
 """The one runtime for all processing stages: read, let the stage judge, write, commit; exactly once (DESIGN section 7).
 
 One Kafka transaction holds the outputs, the dead letters, now and then a snapshot of the state, and the offsets read so far. While it
-commits, the next records are fetched and judged. On any error the worker crashes; its successor fences it by the same
+commits, the next records are fetched, judged and encoded. On any error the worker crashes; its successor fences it by the same
 transactional id, restores the snapshots, replays to the committed offsets with the outputs thrown away, and goes on.
-Not responsible for what a stage decides (pipeline/) or how its outputs become records (stage_outputs.py).
+Not responsible for what a stage decides (pipeline/), how its outputs become records (stage_outputs.py), or where it starts
+(stage_start.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors import stage_snapshots
+import structlog
+
+from actors import stage_start
 from actors.context import Context, Status
 from actors.io_actor import IoActor
 from actors.stage_doubt import Doubt, Range
-from actors.stage_outputs import Writer
-from actors.stage_snapshots import Snapshot
+from actors.stage_outputs import POISON, Writer, poison_rule
+from actors.stage_snapshots import Shelf
+from actors.stage_start import OffTheLog
 from pipeline.contract import Outputs, Stage
 from schemas.gateway import ProcessingConfig, Rule
 from schemas.records import Poison
@@ -31,37 +36,47 @@ from stream.producer import Parcel, Partition, StreamLost, StreamProducer
 POLL_MAX = 5000
 TRANSACTION_MAX = 20_000
 """Records after which a transaction is closed early."""
-IDLE_TICK_S = 0.5
+COMMITTING_POLL_S = 0.02
+"""How long to wait for records while the transaction before still commits: as long as it does, this one grows."""
 LAG_EVERY_S = 2.0
 WAIT_FOR_STREAM_S = 1.0
 START_WITHIN_S = 20.0
+TOLD_MAX = 20
+"""Losses shown in the facts; all are counted and logged."""
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Round:
     """What one transaction holds."""
 
-    outputs: list[Outputs] = field(default_factory=list)
-    poison: list[Poison] = field(default_factory=list)
-    read: int = 0
+    parcels: list[Parcel] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
     offsets: dict[Partition, int] = field(default_factory=dict)
-    snapshots: list[Parcel] = field(default_factory=list)
+    read: int = 0
+    passed: bool = False
+    """Are the records in doubt all taken or set aside?"""
 
+    @property
     def empty(self) -> bool:
         """Nothing to write: then nothing is committed."""
-        written = any(o.readings or o.documents or o.refused for o in self.outputs)
-        return not (written or self.poison or self.read or self.snapshots)
+        return not (self.parcels or self.read)
 
 
 async def run(context: Context) -> None:
     """Work until stopped. Any exception is a crash."""
+    # Waiting for a stream that is away is no failed start.
     context.ready()
+    context.health(Status.STARTING, "takes over the state that is in the stream")
     worker = Worker(context)
     try:
-        await worker.open()
-        await worker.work()
-    finally:
-        await worker.close()
+        if await worker.open():
+            await worker.work()
+    except BaseException:
+        await worker.give_up()
+        raise
+    await worker.close()
 
 
 def validator(config: dict[str, Any]) -> Stage:
@@ -92,131 +107,108 @@ class Worker:
         self._settings = ProcessingConfig.model_validate(config["processing"])
         self._stage = STAGES[config["stage"]](config)
         self._partitions = [p for p in range(config["partitions"]) if p % config["workers"] == config["worker"]]
-        self._places: list[Partition] = [(topic, p) for topic in self._stage.inputs for p in self._partitions]
         data_dir = Path(config["data_dir"])
         self._codec = Codec(SchemaIds(data_dir / "schemas.json"))
         self._writer = Writer(self._codec, config["partitions"], context.id, config["config_version"])
         self._doubt = Doubt(data_dir / "doubt" / self._name)
-        self._producer = StreamProducer(config["bootstrap"], self._name, transactional_id=self._name)
+        self._producer = self._new_producer()
         self._consumer = StreamConsumer(config["bootstrap"], self._name, self._group, on_skip=self._skipped)
-        self._committed: dict[Partition, int] = {}
-        self._snapshot_due: dict[int, float] = {}
+        self._read_to: dict[Partition, int] = {}
+        """The next record of each input that the stage's state does not know."""
+        self._shelves: dict[int, Shelf] = {}
         self._kept: dict[int, dict[str, int]] = {}
+        """The offsets for which each partition's newest snapshot stands."""
+        self._snapshot_due: dict[int, float] = {}
         self._lag_due = 0.0
 
     # Opening: fence, restore, replay.
 
-    async def open(self) -> None:
-        """Fence the predecessor, take its state over. Waits for a stream that is not there yet. Raises StreamLost."""
-        await self._wait_for_stream()
+    async def open(self) -> bool:
+        """Fence the predecessor, take its state over. Waits for a stream that is not there yet; False if told to stop
+        meanwhile. Raises StreamLost."""
+        if not await self._wait_for_stream():
+            return False
         await self._consumer.start(START_WITHIN_S)
-        self._committed = await self._starts()
-        found = await stage_snapshots.find(self._consumer, self._state_topic, self._partitions)
-        await self._restore(found)
-        self._consumer.assign(self._committed)
+        start = await stage_start.find(
+            self._consumer, self._stage, self._state_topic, self._partitions, self._off_the_log, self._unreadable
+        )
+        self._read_to = start.offsets
+        self._shelves = {p: start.shelves.get(p) or Shelf(p) for p in self._partitions}
+        self._kept = start.restored
+        if start.replay:
+            await self._replay(start.replay)
+        self._consumer.assign(self._read_to)
         suspects = self._doubt.suspects
-        if suspects and self._committed.get((suspects.topic, suspects.partition), 0) >= suspects.next:
+        if suspects and self._read_to.get((suspects.topic, suspects.partition), 0) >= suspects.next:
             self._doubt.passed()
+        self._plan_snapshots()
+        self._context.facts |= {"stage": self._name, "partitions": self._partitions}
+        self._context.health(Status.HEALTHY)
+        return True
+
+    async def _wait_for_stream(self) -> bool:
+        since = time.strftime("%H:%M:%S")
+        while not self._context.stopping.is_set():
+            try:
+                await self._producer.start(START_WITHIN_S)
+                return True
+            except StreamLost as lost:
+                words = f"the local stream does not answer since {since}: {lost}"
+                self._context.health(Status.DEGRADED, words)
+            await asyncio.sleep(WAIT_FOR_STREAM_S)
+        return False
+
+    def _plan_snapshots(self) -> None:
+        """The first of a young log soon, so that it need not be replayed from its beginning; then spread over the period."""
         now = time.monotonic()
         spread = self._settings.snapshot_every / max(1, len(self._partitions))
         for n, partition in enumerate(self._partitions):
-            # The first one soon, so that a young log need not be replayed from its beginning; then spread over the period.
-            self._snapshot_due[partition] = now + (n * spread if partition in found else 0.0)
-        self._context.facts |= {"stage": self._name, "partitions": len(self._partitions)}
-        self._context.health(Status.HEALTHY)
+            self._snapshot_due[partition] = now + (n * spread if partition in self._kept else 0.0)
 
-    async def _wait_for_stream(self) -> None:
-        since = time.time()
-        while True:
-            try:
-                await self._producer.start(START_WITHIN_S)
-                return
-            except StreamLost as lost:
-                words = (
-                    f"the local stream does not answer since {time.strftime('%H:%M:%S', time.localtime(since))}: {lost}"
-                )
-                self._context.health(Status.DEGRADED, words)
-            if self._context.stopping.is_set():
-                raise asyncio.CancelledError
-            await asyncio.sleep(WAIT_FOR_STREAM_S)
-
-    async def _starts(self) -> dict[Partition, int]:
-        """Where to go on: the committed offsets, brought into what the log holds."""
-        committed = await self._consumer.committed(self._places)
-        begins = await self._consumer.beginnings(self._places)
-        ends = await self._consumer.ends(self._places)
-        starts = {}
-        for place in self._places:
-            wanted = committed[place]
-            starts[place] = begins[place] if wanted is None else max(begins[place], min(wanted, ends[place]))
-            if wanted is not None and wanted != starts[place]:
-                self._off_the_log(place, wanted, starts[place])
-        return starts
-
-    def _off_the_log(self, place: Partition, wanted: int, at: int) -> None:
-        name = f"{place[0]}/{place[1]}"
-        if wanted < at:
-            self._context.count("lost_total", at - wanted)
-            text = f"{name}: records {wanted} to {at} were deleted before they were processed"
-        else:
-            text = f"{name}: the log ends at {at}, {wanted - at} records before what was processed: it lost its tail"
-        self._context.facts.setdefault("off_the_log", []).append(text)
+    def _off_the_log(self, found: OffTheLog) -> None:
+        self._tell_loss(found.lost, str(found))
 
     def _skipped(self, skipped: Skipped) -> None:
-        self._context.count("lost_total", skipped.next - skipped.first)
-        text = f"{skipped.topic}/{skipped.partition}: {skipped.first} to {skipped.next} {skipped.reason}"
-        self._context.facts.setdefault("off_the_log", []).append(text)
+        words = f"{skipped.topic}/{skipped.partition}: {skipped.first} to {skipped.next} {skipped.reason}"
+        self._tell_loss(skipped.next - skipped.first, words)
 
-    async def _restore(self, found: dict[int, Snapshot]) -> None:
-        """Snapshots, then the records from there to the committed offsets with the outputs thrown away."""
-        starts: dict[Partition, int] = {}
-        begins = await self._consumer.beginnings(self._places)
-        for partition in self._partitions:
-            offsets = self._take_snapshot_back(partition, found.get(partition))
-            for topic in self._stage.inputs:
-                place = topic, partition
-                starts[place] = min(max(offsets.get(topic, 0), begins[place]), self._committed[place])
-        behind = {place: at for place, at in starts.items() if at < self._committed[place]}
-        if behind:
-            await self._replay(behind)
+    def _tell_loss(self, lost: int, words: str) -> None:
+        log.warning("stage_off_the_log", lost=lost, reason=words)
+        if lost:
+            self._context.count("lost_total", lost)
+        self._context.facts["off_the_log"] = [*self._context.facts.get("off_the_log", []), words][-TOLD_MAX:]
 
-    def _take_snapshot_back(self, partition: int, snapshot: Snapshot | None) -> dict[str, int]:
-        """The offsets the partition's state stands for; nothing for a state that could not be read."""
-        if snapshot is not None and all(
-            snapshot.offsets.get(t, 0) <= self._committed[t, partition] for t in self._stage.inputs
-        ):
-            try:
-                self._stage.restore(partition, snapshot.state)
-                self._kept[partition] = snapshot.offsets
-                return snapshot.offsets
-            except ValueError as unreadable:
-                self._context.facts["snapshot"] = f"partition {partition}: {unreadable}; replaying the log instead"
-        self._stage.forget(partition)
-        return {}
+    def _unreadable(self, partition: int, reason: str) -> None:
+        log.warning("stage_snapshot_unreadable", partition=partition, reason=reason)
+        self._context.facts["snapshot"] = f"partition {partition}: {reason}; the log is replayed instead"
 
     async def _replay(self, starts: dict[Partition, int]) -> None:
         self._context.health(Status.DEGRADED, "replaying the stream to rebuild its state")
         self._consumer.assign(starts)
-        while any([await self._consumer.position(p) < self._committed[p] for p in starts]):
+        waiting = set(starts)
+        while waiting and not self._context.stopping.is_set():
             for place, messages in (await self._consumer.poll(POLL_MAX, 0.2)).items():
-                known = [m for m in messages if m.offset < self._committed[place]]
+                known = [m for m in messages if m.offset < self._read_to[place]]
+                await self._judge(place, known, Round())
                 self._context.count("replayed_total", len(known))
-                self._judge(place, known, Round())
-                await asyncio.sleep(0)
+            # Control records at the end are never polled: the position tells.
+            waiting = {place for place in waiting if await self._consumer.position(place) < self._read_to[place]}
 
     # Working.
 
     async def work(self) -> None:
-        """Rounds until stopped; the one that is committing is awaited before the next may begin."""
+        """Rounds until stopped; the one that is committing is awaited before the next may begin to."""
         committing: asyncio.Task[None] | None = None
         try:
             while not self._context.stopping.is_set():
-                one = await self._round()
+                one = await self._round(committing)
                 if committing:
                     await committing
                     committing = None
-                if not one.empty():
-                    committing = asyncio.create_task(self._transact(one))
+                if self._producer.worn:
+                    await self._renew_producer()
+                if not one.empty:
+                    committing = asyncio.create_task(self._transact(one), name="transact")
                 await self._look_at_lag()
             if committing:
                 await committing
@@ -225,106 +217,126 @@ class Worker:
             if committing:
                 committing.cancel()
 
-    async def _round(self) -> Round:
-        """What comes within one transaction's time, judged."""
+    async def _renew_producer(self) -> None:
+        """Between two transactions. Raises StreamLost."""
+        await self._producer.stop()
+        self._producer = self._new_producer()
+        await self._producer.start(START_WITHIN_S)
+
+    def _new_producer(self) -> StreamProducer:
+        return StreamProducer(self._context.config["bootstrap"], self._name, transactional_id=self._name)
+
+    async def _round(self, committing: asyncio.Task[None] | None) -> Round:
+        """What comes within one transaction's time, and until the one before is committed; judged and encoded."""
         one = Round()
         end = time.monotonic() + self._settings.transaction_every
-        while (
-            (left := end - time.monotonic()) > 0 and one.read < TRANSACTION_MAX and not self._context.stopping.is_set()
-        ):
-            for place, messages in (await self._consumer.poll(POLL_MAX, left)).items():
-                self._judge(place, messages, one)
+        while one.read < TRANSACTION_MAX and not self._context.stopping.is_set():
+            left = end - time.monotonic()
+            if left <= 0 and (committing is None or committing.done()):
+                break
+            for place, messages in (await self._consumer.poll(POLL_MAX, max(left, COMMITTING_POLL_S))).items():
+                await self._judge(place, messages, one)
                 one.read += len(messages)
-                one.offsets[place] = messages[-1].offset + 1
-                await asyncio.sleep(0)
-        self._committed |= one.offsets
-        one.outputs.append(self._stage.tick(time.time_ns() // 1000))
-        self._take_snapshots(one)
+                one.offsets[place] = self._read_to[place] = messages[-1].offset + 1
+        self._keep(one, self._stage.tick(time.time_ns() // 1000))
+        self._take_snapshot(one)
         return one
 
-    def _judge(self, place: Partition, messages: list[Any], one: Round) -> None:
-        """Decode and step, with the records in doubt meanwhile. Raises whatever the stage raises: that is a crash."""
-        if not messages:
-            return
+    async def _judge(self, place: Partition, messages: list[Any], one: Round) -> None:
+        """Decode, step and encode, with the records in doubt meanwhile. Raises whatever the stage raises: that is a crash."""
         suspects = self._doubt.suspects
-        if suspects and (suspects.topic, suspects.partition) == place:
-            self._judge_suspects(place, messages, one)
+        inside = [m for m in messages if suspects and (*place, m.offset) in suspects]
+        if not inside:
+            await self._judge_together(place, messages, one)
             return
-        self._doubt.batch(Range(*place, messages[0].offset, messages[-1].offset + 1))
-        self._step(place, messages, one)
-        self._doubt.done()
+        await self._judge_together(place, [m for m in messages if m.offset < inside[0].offset], one)
+        for message in inside:
+            await self._judge_alone(place, message, one)
+        one.passed |= suspects is not None and messages[-1].offset + 1 >= suspects.next
+        await self._judge_together(place, [m for m in messages if m.offset > inside[-1].offset], one)
 
-    def _judge_suspects(self, place: Partition, messages: list[Any], one: Round) -> None:
-        suspects = self._doubt.suspects
-        assert suspects is not None
-        for message in messages:
-            where = (*place, message.offset)
-            if self._doubt.poison and where in self._doubt.poison:
-                self._set_aside(place, message, one)
-            elif where in suspects:
-                self._doubt.alone(Range(*place, message.offset, message.offset + 1))
-                self._step(place, [message], one)
-                self._doubt.done()
-            else:
-                self._step(place, [message], one)
-        if messages[-1].offset + 1 >= suspects.next:
-            self._doubt.passed()
+    async def _judge_together(self, place: Partition, messages: list[Any], one: Round) -> None:
+        if messages:
+            self._doubt.batch(Range(*place, messages[0].offset, messages[-1].offset + 1))
+            self._step(place, messages, one)
+        # The heart beats on, and so does the transaction before.
+        await asyncio.sleep(0)
 
-    def _set_aside(self, place: Partition, message: Any, one: Round) -> None:
-        words = f"poison: the {self._context.config['stage']} ended twice over this record; it was not decoded again"
-        one.poison.append(
-            Poison(*place, message.offset, message.timestamp * 1000, message.key, message.value or b"", words)
-        )
+    async def _judge_alone(self, place: Partition, message: Any, one: Round) -> None:
+        if self._doubt.poison and (*place, message.offset) in self._doubt.poison:
+            words = f"{POISON}the {self._context.config['stage']} ended over this record again and again; it was not decoded any more"
+            self._set_aside(
+                [Poison(*place, message.offset, message.timestamp * 1000, message.key, message.value or b"", words)],
+                one,
+            )
+            # Now, so that no replay meets the record again.
+            self._snapshot_due[place[1]] = 0.0
+            log.error("stage_poison", topic=place[0], partition=place[1], offset=message.offset)
+            return
+        self._doubt.alone(Range(*place, message.offset, message.offset + 1))
+        self._step(place, [message], one)
+        await asyncio.sleep(0)
 
     def _step(self, place: Partition, messages: list[Any], one: Round) -> None:
         try:
             decoded = self._codec.decode(*place, messages)
-            one.poison += decoded.poison
+            self._set_aside(decoded.poison, one)
             for records in decoded.records:
-                one.outputs.append(self._stage.step(place[1], records, int(records.arrived.max())))
+                self._keep(one, self._stage.step(place[1], records, int(records.arrived.max())))
         except Exception:
             self._doubt.proven()
             raise
+        self._doubt.done()
 
-    def _take_snapshots(self, one: Round) -> None:
+    def _keep(self, one: Round, outputs: Outputs) -> None:
+        """Encode what a stage brought forth, and count it for when it is committed."""
+        one.parcels += self._writer.parcels(outputs, time.time_ns() // 1_000_000)
+        one.counters.update(outputs.counters)
+        written = sum(len(judged.rows) for judged in outputs.readings) + len(outputs.documents)
+        if written:
+            one.counters["written_total"] += written
+        for refused in outputs.refused:
+            one.counters[f'refused_total{{rule="{refused.rule}"}}'] += 1
+        for document in outputs.documents:
+            if document.schema == "event":
+                one.counters["events_total"] += 1
+
+    def _set_aside(self, poison: list[Poison], one: Round) -> None:
+        if poison:
+            one.parcels += self._writer.poison(poison, time.time_ns() // 1_000_000)
+            one.counters.update(f'refused_total{{rule="{poison_rule(each)}"}}' for each in poison)
+
+    def _take_snapshot(self, one: Round) -> None:
         """At most one each round: they are spread over the period."""
         now = time.monotonic()
-        due = [p for p, at in self._snapshot_due.items() if at <= now]
-        if not due:
+        partition, due = min(self._snapshot_due.items(), key=lambda item: item[1], default=(0, now + 1))
+        if due > now:
             return
-        partition = min(due, key=self._snapshot_due.__getitem__)
         self._snapshot_due[partition] = now + self._settings.snapshot_every
-        offsets = {topic: self._committed[topic, partition] for topic in self._stage.inputs}
+        offsets = {topic: self._read_to[topic, partition] for topic in self._stage.inputs}
         if self._kept.get(partition) == offsets:
             return
         self._kept[partition] = offsets
-        taken = Snapshot(partition, offsets, self._stage.snapshot(partition))
-        one.snapshots.append(stage_snapshots.parcel(self._state_topic, taken, time.time_ns() // 1_000_000))
+        shelf = self._shelves[partition]
+        parts = self._stage.snapshot_parts(partition, shelf.written)
+        parcel = shelf.parcel(self._state_topic, offsets, parts, time.time_ns() // 1_000_000)
+        one.parcels.append(parcel)
+        one.counters["snapshots_total"] += 1
+        one.counters["snapshot_bytes_total"] += parcel.size
 
     async def _transact(self, one: Round) -> None:
         """Write and commit; only then is anything counted. Raises StreamLost."""
         began = time.monotonic()
-        parcels = self._writer.parcels(one.outputs, one.poison, time.time_ns() // 1_000_000)
         await self._producer.begin()
-        await self._producer.submit([*parcels, *one.snapshots])
+        await self._producer.submit(one.parcels)
         await self._producer.commit(one.offsets, self._group)
-        context = self._context
-        context.count("transactions_total")
-        context.count("read_total", one.read)
-        context.count(
-            "written_total",
-            sum(len(j.rows) for o in one.outputs for j in o.readings) + sum(len(o.documents) for o in one.outputs),
-        )
-        for poison in one.poison:
-            context.count(
-                f'refused_total{{rule="{poison.reason.partition(":")[0] if poison.reason.startswith("poison") else "decode"}"}}'
-            )
-        for outputs in one.outputs:
-            for name, n in outputs.counters.items():
-                context.count(name, n)
-            for refused in outputs.refused:
-                context.count(f'refused_total{{rule="{refused.rule}"}}')
-        context.gauge("transaction_ms", (time.monotonic() - began) * 1000)
+        if one.passed:
+            self._doubt.passed()
+        self._context.count("transactions_total")
+        self._context.count("read_total", one.read)
+        for name, n in one.counters.items():
+            self._context.count(name, n)
+        self._context.gauge("transaction_ms", (time.monotonic() - began) * 1000)
 
     async def _look_at_lag(self) -> None:
         now = time.monotonic()
@@ -335,14 +347,21 @@ class Worker:
         for topic in self._stage.inputs:
             self._context.gauge(f'lag{{topic="{topic}"}}', sum(n for (t, _), n in lag.items() if t == topic))
 
+    # Ending.
+
     async def close(self) -> None:
+        """In order: nothing is under way."""
         await self._consumer.stop()
         await self._producer.stop()
         self._doubt.close()
+
+    async def give_up(self) -> None:
+        """Leave what is under way to the successor, who fences this producer."""
+        await self._producer.give_up()
+        await self._consumer.stop(1.0)
 
 
 class ProcessorActor(IoActor):
     """The workers `data_path/processing/<stage>-<n>`."""
 
     main = staticmethod(run)
-

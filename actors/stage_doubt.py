@@ -1,8 +1,8 @@
 """Which records a stage is at, kept where the end of the process does not reach, so that one bad record cannot kill it for ever.
 
-First a whole batch is in doubt. A worker that died over one takes it again record by record; a record that then kills it alone is
-poison: it is not touched a third time. A Python exception proves guilt at once; a death without one may have been somebody's
-`kill -9`, so the record must have died with the worker twice. The file is memory-mapped: writing costs no system call.
+First a whole batch is in doubt. When a worker died over the same records twice, its successor takes them one by one; a record that
+then kills it alone is poison: it is not touched again. A Python exception proves guilt at once; a death without one may have been
+somebody's `kill -9`, so it takes two. The file is memory-mapped: writing costs no system call.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class Range:
         topic, partition, offset = place
         return (topic, partition) == (self.topic, self.partition) and self.first <= offset < self.next
 
+    def meets(self, other: Range) -> bool:
+        """Have both an offset in common?"""
+        same = (self.topic, self.partition) == (other.topic, other.partition)
+        return same and self.first < other.next and other.first < self.next
+
 
 class Doubt:
     """One worker's file. `suspects`: the records to take one by one; `poison`: the record not to take at all."""
@@ -43,33 +48,35 @@ class Doubt:
             self._map = mmap.mmap(file.fileno(), 2 * _LAYOUT.size)
         self.suspects: Range | None = None
         self.poison: Range | None = None
+        self._last: Range | None = None
+        """What the last process died over without proof, and how often."""
         self._strikes = 0
         self._judge()
 
     def _judge(self) -> None:
         """What the end of the last process tells."""
         state, strikes, proven, found = self._read(0)
-        batch = self._read(1)[3]
-        if state == BATCH:
-            self.suspects = found
+        strikes += 1
+        guilty = bool(proven) or strikes >= STRIKES_WITHOUT_PROOF
+        if state == ALONE:
+            self.suspects = self._read(1)[3]
+        if state == IDLE:
+            return
+        if not guilty:
+            self._last, self._strikes = found, strikes
         elif state == ALONE:
-            self.suspects = batch
-            strikes += 1
-            if proven or strikes >= STRIKES_WITHOUT_PROOF:
-                self.poison = found
-            else:
-                self._last, self._strikes = found, strikes
-
-    _last: Range | None = None
+            self.poison = found
+        else:
+            self.suspects = found
 
     def batch(self, taken: Range) -> None:
         """From now on these records are being worked on together."""
-        self._write(0, BATCH, 0, taken)
+        self._write(0, BATCH, self._strikes if self._last and self._last.meets(taken) else 0, taken)
 
     def alone(self, one: Range) -> None:
-        """From now on this one record is."""
-        if self.suspects:
-            self._write(1, BATCH, 0, self.suspects)
+        """From now on this one record of the suspects is."""
+        assert self.suspects is not None, "only suspects are taken alone"
+        self._write(1, BATCH, 0, self.suspects)
         self._write(0, ALONE, self._strikes if one == self._last else 0, one)
 
     def proven(self) -> None:

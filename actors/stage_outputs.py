@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pipeline.contract import Judged, Outputs, Refused
 from schemas.records import Document, Poison
 from stream.codec import Codec, dead_letter
 from stream.partitions import Partitioner
-from stream.producer import Parcel
+from stream.producer import RECORD_BYTES, Parcel
 
-WIRE_MAX = 900_000
-"""A dead letter holds the whole record; of a larger one only so many bytes, and says so."""
+POISON = "poison: "
+"""Begins the reason of a record that ended its worker; the reasons of other poison come from the decoder."""
+ORIGINAL_MAX = 900_000
+REASON_MAX = 4000
+"""A dead letter holds the whole record and the reason; of larger ones the beginning, and says so."""
+_KEYS_KEPT = 200_000
 
 
 class Writer:
@@ -22,27 +24,38 @@ class Writer:
         self._partition = Partitioner(partitions)
         self._keys: dict[str, bytes] = {}
 
-    def parcels(self, outputs: Iterable[Outputs], poison: Iterable[Poison], now_ms: int) -> list[Parcel]:
-        """Everything one transaction writes, in order within each topic and partition."""
-        made: list[Parcel] = []
-        letters: list[Document] = [self._poison_letter(each) for each in poison]
-        documents: list[Document] = []
-        for each in outputs:
-            made += [self._readings(judged) for judged in each.readings if len(judged.rows)]
-            documents += each.documents
-            letters += [self._letter(refused) for refused in each.refused]
-        return made + self._documents([*documents, *letters], now_ms)
+    def parcels(self, outputs: Outputs, now_ms: int) -> list[Parcel]:
+        """Everything a step or tick brought forth, in order within each topic and partition. Readings that have become too
+        large for the stream with their reasons are moved to `outputs.refused`."""
+        made = [self._readings(judged, outputs) for judged in outputs.readings if len(judged.rows)]
+        letters = [self._letter(refused) for refused in outputs.refused]
+        return made + self._documents([*outputs.documents, *letters], now_ms)
 
-    def _readings(self, judged: Judged) -> Parcel:
-        records = judged.records
-        values = self._codec.judged(records, judged.rows, judged.quality, judged.reasons)
-        assets = [records.table[i].asset for i in records.series[judged.rows].tolist()]
-        stamps: list[int] = (records.arrived[judged.rows] // 1000).tolist()
-        return Parcel(judged.topic, records.partition, [self._key(asset) for asset in assets], values, stamps)
+    def poison(self, found: list[Poison], now_ms: int) -> list[Parcel]:
+        """Dead letters for records that could not be decoded, or must not be."""
+        return self._documents([self._poison_letter(each) for each in found], now_ms)
+
+    def _readings(self, judged: Judged, outputs: Outputs) -> Parcel:
+        records, rows = judged.records, judged.rows
+        values = self._codec.judged(records, rows, judged.quality, judged.reasons)
+        assets = [records.table[i].asset for i in records.series[rows].tolist()]
+        stamps: list[int] = (records.arrived[rows] // 1000).tolist()
+        parcel = Parcel(judged.topic, records.partition, [self._key(asset) for asset in assets], values, stamps)
+        if max(map(len, values)) <= RECORD_BYTES:
+            return parcel
+        fits = [at for at, value in enumerate(values) if len(value) <= RECORD_BYTES]
+        for at, value in enumerate(values):
+            if len(value) > RECORD_BYTES:
+                reason = f"too_large: {len(value)} bytes with its reasons; at most {RECORD_BYTES} fit the stream"
+                outputs.refused.append(Refused(_letters_of(records.topic), records, int(rows[at]), "too_large", reason))
+        keys = [parcel.keys[at] for at in fits]
+        return Parcel(parcel.topic, parcel.partition, keys, [values[at] for at in fits], [stamps[at] for at in fits])
 
     def _key(self, asset: str) -> bytes:
         key = self._keys.get(asset)
         if key is None:
+            if len(self._keys) >= _KEYS_KEPT:
+                self._keys.clear()
             key = self._keys[asset] = asset.encode()
         return key
 
@@ -58,20 +71,34 @@ class Writer:
     def _letter(self, refused: Refused) -> Document:
         records, row = refused.records, refused.row
         series = records.table[int(records.series[row])]
+        original, reason = _cut(records.wire[row], refused.reason)
         return dead_letter(
-            refused.topic, stage=self._stage, rule=refused.rule, reason=refused.reason,
+            refused.topic, stage=self._stage, rule=refused.rule, reason=reason,
             source=(records.topic, records.partition, int(records.offsets[row])), arrived_at=int(records.arrived[row]),
-            original=records.wire[row], asset=series.asset, parameter=series.parameter, config_version=self._version,
+            original=original, asset=series.asset, parameter=series.parameter, config_version=self._version,
         )  # fmt: skip
 
     def _poison_letter(self, found: Poison) -> Document:
-        topic = "dlq.events" if found.topic.startswith("events.") else "dlq.telemetry"
-        rule, _, words = found.reason.partition(": ")
-        reason = found.reason if rule != "poison" else words
-        if len(found.wire) > WIRE_MAX:
-            reason += f"; of its {len(found.wire)} bytes the first {WIRE_MAX} are kept"
+        original, reason = _cut(found.wire, found.reason.removeprefix(POISON))
         return dead_letter(
-            topic, stage=self._stage, rule="poison" if rule == "poison" else "decode", reason=reason,
+            _letters_of(found.topic), stage=self._stage, rule=poison_rule(found), reason=reason,
             source=(found.topic, found.partition, found.offset), arrived_at=found.arrived,
-            original=found.wire[:WIRE_MAX], config_version=self._version,
+            original=original, config_version=self._version,
         )  # fmt: skip
+
+
+def poison_rule(found: Poison) -> str:
+    """poison: it ended its worker. decode: it could not be decoded."""
+    return "poison" if found.reason.startswith(POISON) else "decode"
+
+
+def _letters_of(topic: str) -> str:
+    return "dlq.events" if topic.startswith("events.") else "dlq.telemetry"
+
+
+def _cut(original: bytes, reason: str) -> tuple[bytes, str]:
+    if len(reason) > REASON_MAX:
+        reason = reason[:REASON_MAX] + " ..."
+    if len(original) > ORIGINAL_MAX:
+        reason += f"; of its {len(original)} bytes the first {ORIGINAL_MAX} are kept"
+    return original[:ORIGINAL_MAX], reason

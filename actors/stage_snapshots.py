@@ -1,25 +1,24 @@
-"""A stage's snapshots in its compacted topic `state.<stage>`: cut into records that fit the stream, found again, put together.
+"""A stage's snapshots in its compacted topic `state.<stage>`: written in parts, found again, put together and checked.
 
-A snapshot is written inside the transaction whose end it stands for, so all its chunks are there or none. Chunks of an older,
-longer snapshot may linger under higher numbers; the id tells them apart.
+For each partition one record, the manifest (key `<partition>`), names the offsets the state stands for, its parts, and in which
+records (keys `<partition>/<number>`) each part's pieces stand. All are written inside the transaction whose end they stand for, so
+they are there together or not at all. Numbers are used again, so the topic keeps no more keys than the largest snapshot needed.
 """
 
 from __future__ import annotations
 
 import json
-import struct
-import uuid
 import zlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from stream.consumer import StreamConsumer
 from stream.producer import Parcel, Partition
 
-VERSION = 1
-CHUNK_BYTES = 768 * 1024
-_LENGTH = struct.Struct(">I")
-READ_MAX = 500
+VERSION = 2
+PIECE_BYTES = 768 * 1024
+READ_MAX = 100
 
 
 @dataclass(frozen=True)
@@ -28,66 +27,84 @@ class Snapshot:
 
     partition: int
     offsets: dict[str, int]
-    state: bytes
+    parts: dict[str, bytes]
 
 
-def parcel(topic: str, snapshot: Snapshot, now_ms: int) -> Parcel:
-    """The records that keep a snapshot."""
-    packed = zlib.compress(snapshot.state, 1)
-    pieces = [packed[at : at + CHUNK_BYTES] for at in range(0, len(packed), CHUNK_BYTES)] or [b""]
-    one = uuid.uuid4().hex
-    keys, values = [], []
-    for number, piece in enumerate(pieces):
-        head = {"version": VERSION, "id": one, "chunk": number, "chunks": len(pieces), "offsets": snapshot.offsets}
-        text = json.dumps(head).encode()
-        keys.append(f"{snapshot.partition}/{number}".encode())
-        values.append(_LENGTH.pack(len(text)) + text + piece)
-    return Parcel(topic, snapshot.partition, keys, values, now_ms)
+@dataclass(frozen=True)
+class Place:
+    """Where a part stands: the numbers of its records, and its CRC-32."""
+
+    numbers: list[int]
+    crc: int
 
 
-def assemble(partition: int, records: Iterable[tuple[bytes | None, bytes | None]]) -> Snapshot | None:
-    """The newest whole snapshot among records of a state topic in offset order; None if there is none that this program reads."""
-    newest: dict[bytes, tuple[dict[str, object], bytes]] = {}
-    latest: str | None = None
-    for key, value in records:
-        parsed = _parse(value)
-        if key is None or parsed is None:
-            continue
-        newest[key] = parsed
-        latest = str(parsed[0]["id"])
-    chunks = sorted((h for h in newest.values() if h[0]["id"] == latest), key=lambda h: int(str(h[0]["chunk"])))
-    if not chunks or len(chunks) != chunks[0][0]["chunks"]:
-        return None
-    offsets = chunks[0][0]["offsets"]
-    assert isinstance(offsets, dict)
+class Shelf:
+    """What of one partition stands in the topic, as of the newest manifest."""
+
+    def __init__(self, partition: int, places: Mapping[str, Place] | None = None) -> None:
+        self._partition = partition
+        self._places = dict(places or {})
+
+    @property
+    def written(self) -> Container[str]:
+        """The parts that need not be written again unless they changed."""
+        return self._places.keys()
+
+    def records(self, offsets: dict[str, int], parts: Mapping[str, bytes | None]) -> tuple[list[bytes], list[bytes]]:
+        """Keys and values that keep a snapshot; a part that is None stands there already. To be written in one transaction;
+        if that fails the shelf is wrong and the worker must end."""
+        kept = {name: self._places[name] for name, content in parts.items() if content is None}
+        taken = {number for place in kept.values() for number in place.numbers}
+        free = (number for number in count() if number not in taken)
+        keys, values = [], []
+        for name, content in parts.items():
+            if content is None:
+                continue
+            pieces = [content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES)] or [b""]
+            kept[name] = Place([next(free) for _ in pieces], zlib.crc32(content))
+            keys += [f"{self._partition}/{number}".encode() for number in kept[name].numbers]
+            values += pieces
+        self._places = kept
+        listed = {name: [place.crc, place.numbers] for name, place in kept.items()}
+        keys.append(str(self._partition).encode())
+        values.append(json.dumps({"version": VERSION, "offsets": offsets, "parts": listed}).encode())
+        return keys, values
+
+    def parcel(self, topic: str, offsets: dict[str, int], parts: Mapping[str, bytes | None], now_ms: int) -> Parcel:
+        return Parcel(topic, self._partition, *self.records(offsets, parts), now_ms)
+
+
+def assemble(partition: int, newest: Mapping[bytes, bytes | None]) -> tuple[Snapshot, Shelf] | None:
+    """The snapshot in the newest record of each key of a state topic; None if there is none that is whole."""
     try:
-        state = zlib.decompress(b"".join(piece for _, piece in chunks))
-    except zlib.error:
+        manifest = json.loads(newest.get(str(partition).encode()) or b"{}")
+        if manifest["version"] != VERSION:
+            return None
+        places = {
+            str(name): Place([int(n) for n in numbers], int(crc)) for name, (crc, numbers) in manifest["parts"].items()
+        }
+        offsets = {str(topic): int(offset) for topic, offset in manifest["offsets"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Snapshot(partition, {str(t): int(o) for t, o in offsets.items()}, state)
+    parts = {}
+    for name, place in places.items():
+        pieces = [newest.get(f"{partition}/{number}".encode()) for number in place.numbers]
+        content = b"".join(piece for piece in pieces if piece is not None)
+        if None in pieces or zlib.crc32(content) != place.crc:
+            return None
+        parts[name] = content
+    return Snapshot(partition, offsets, parts), Shelf(partition, places)
 
 
-def _parse(value: bytes | None) -> tuple[dict[str, object], bytes] | None:
-    """Head and piece; None for what was not written by this version."""
-    if value is None or len(value) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack_from(value)
-    try:
-        head = json.loads(value[_LENGTH.size : _LENGTH.size + length])
-    except ValueError:
-        return None
-    return (head, value[_LENGTH.size + length :]) if isinstance(head, dict) and head.get("version") == VERSION else None
-
-
-async def find(consumer: StreamConsumer, topic: str, partitions: Iterable[int]) -> dict[int, Snapshot]:
-    """The newest snapshot of each partition. Uses the consumer's assignment. Raises StreamLost."""
+async def find(consumer: StreamConsumer, topic: str, partitions: Iterable[int]) -> dict[int, tuple[Snapshot, Shelf]]:
+    """The newest snapshot of each partition that has one. Uses the consumer's assignment. Raises StreamLost."""
     places: list[Partition] = [(topic, p) for p in partitions]
     begins, ends = await consumer.beginnings(places), await consumer.ends(places)
     wanted = {place: begins[place] for place in places if ends[place] > begins[place]}
-    records: dict[int, list[tuple[bytes | None, bytes | None]]] = {p: [] for _, p in places}
+    newest: dict[int, dict[bytes, bytes | None]] = {p: {} for _, p in places}
     consumer.assign(wanted)
     while wanted and any([await consumer.position(place) < ends[place] for place in wanted]):
         for (_, partition), messages in (await consumer.poll(READ_MAX, 0.5)).items():
-            records[partition] += [(m.key, m.value) for m in messages]
-    found = {p: assemble(p, kept) for p, kept in records.items()}
-    return {p: snapshot for p, snapshot in found.items() if snapshot is not None}
+            newest[partition].update((m.key, m.value) for m in messages if m.key is not None)
+    found = {p: assemble(p, records) for p, records in newest.items()}
+    return {p: one for p, one in found.items() if one is not None}

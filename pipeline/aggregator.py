@@ -82,6 +82,8 @@ class Aggregator(Stage):
         self._intervals = [at for at, interval in enumerate(INTERVALS) if interval.name in intervals]
         self._lateness = int(min(lateness_s, LATENESS_MAX_S) * SECOND)
         self._points_max, self._readings_max = points_max, readings_max
+        # The longest window that may still change must be seen from its beginning.
+        self.memory_s = 2 * HOUR / SECOND + self._lateness / SECOND
         self._shards: dict[int, Shard] = {}
 
     def step(self, partition: int, records: Records, arrived_at: int) -> Outputs:  # noqa: ARG002 - each row knows its own

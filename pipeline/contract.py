@@ -52,6 +52,8 @@ class Stage(ABC):
 
     name: str
     inputs: tuple[str, ...]
+    memory_s: float = 3600.0
+    """How far back, by arrival, records matter to the state: so much of the log is replayed where there is no snapshot."""
 
     @abstractmethod
     def step(self, partition: int, records: Records, arrived_at: int) -> Outputs:

@@ -24,6 +24,11 @@ def in_batch(doubt):
     doubt.batch(BATCH)
 
 
+def in_batch_by_exception(doubt):
+    doubt.batch(BATCH)
+    doubt.proven()
+
+
 def alone(doubt):
     doubt.alone(ONE)
 
@@ -38,28 +43,32 @@ def idle(doubt):
     doubt.done()
 
 
-def test_a_first_start_doubts_nothing(path):
-    found = after_death(path)
+@pytest.mark.parametrize("deaths", [[], [idle], [in_batch], [in_batch, idle], [in_batch, idle, in_batch]])
+def test_a_first_start_and_chance_deaths_doubt_nothing(path, deaths):
+    found = after_death(path, *deaths)
     assert (found.suspects, found.poison) == (None, None)
 
 
-def test_a_death_between_batches_doubts_nothing(path):
-    found = after_death(path, idle)
-    assert (found.suspects, found.poison) == (None, None)
-
-
-def test_a_death_in_a_batch_puts_the_batch_in_doubt(path):
-    found = after_death(path, in_batch)
+@pytest.mark.parametrize("deaths", [[in_batch, in_batch], [in_batch_by_exception]])
+def test_two_deaths_over_a_batch_or_an_exception_put_it_in_doubt(path, deaths):
+    found = after_death(path, *deaths)
     assert (found.suspects, found.poison) == (BATCH, None)
 
 
+def test_a_batch_that_is_cut_otherwise_the_second_time_is_the_same_one(path):
+    other = Range("telemetry.raw", 3, 140, 300)
+    assert after_death(path, in_batch, lambda d: d.batch(other)).suspects == other
+    elsewhere = Range("telemetry.raw", 4, 140, 300)
+    assert after_death(path, idle, in_batch, lambda d: d.batch(elsewhere)).suspects is None
+
+
 def test_an_exception_over_the_record_alone_proves_it_poison(path):
-    found = after_death(path, in_batch, alone_by_exception)
+    found = after_death(path, in_batch_by_exception, alone_by_exception)
     assert (found.suspects, found.poison) == (BATCH, ONE)
 
 
 def test_one_death_without_exception_proves_nothing_a_second_does(path):
-    once = after_death(path, in_batch, alone)
+    once = after_death(path, in_batch_by_exception, alone)
     assert (once.suspects, once.poison) == (BATCH, None)
     twice = after_death(path, alone)
     assert (twice.suspects, twice.poison) == (BATCH, ONE)
@@ -67,12 +76,12 @@ def test_one_death_without_exception_proves_nothing_a_second_does(path):
 
 def test_strikes_are_counted_for_the_same_record_only(path):
     other = Range("telemetry.raw", 3, 160, 161)
-    found = after_death(path, in_batch, alone, lambda d: d.alone(other))
+    found = after_death(path, in_batch_by_exception, alone, lambda d: d.alone(other))
     assert (found.suspects, found.poison) == (BATCH, None)
 
 
 def test_what_is_passed_is_forgotten(path):
-    found = after_death(path, in_batch, alone_by_exception, lambda d: d.passed())
+    found = after_death(path, in_batch_by_exception, alone_by_exception, lambda d: d.passed())
     assert (found.suspects, found.poison) == (None, None)
 
 
