@@ -5,6 +5,9 @@ them back from its log after a crash, takes it once. Only when that producer is 
 from a broker that answers others) a new one takes over, and a new one is a stranger to the broker. So before it sends anything
 again it asks the log: records are unique by their bytes (series and time), a batch is written whole or not at all, and what stands
 behind the oldest time of the batch is read and compared. Only what is missing is sent again.
+
+One limit is Kafka's: when it loads its logs again it forgets a producer whose newest record is older than `producer.id.expiration.ms`, at
+most 24.8 days. So a batch under way can double if the broker dies and meanwhile the gateway's clock jumps by more than that.
 """
 
 from __future__ import annotations
