@@ -31,6 +31,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclass
 class Mosquitto:
     """One broker. `start` and `stop` as often as wanted; the port and, with `persistence`, the data stay."""
@@ -54,7 +60,7 @@ class Mosquitto:
                 [BINARY, "-v", "-c", str(self.directory / "mosquitto.conf")], stdout=log, stderr=log
             )
         until = time.monotonic() + DEADLINE_S
-        while not self._listens():
+        while not listens(self.port):
             assert self.process.poll() is None, f"mosquitto ended: {self.log()[-2000:]}"
             assert time.monotonic() < until, f"mosquitto does not listen: {self.log()[-2000:]}"
             time.sleep(0.01)
@@ -91,11 +97,6 @@ class Mosquitto:
         )
         assert tool, MISSING
         subprocess.run([tool, "-U", str(file)], check=True)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class Publisher:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from amqtt.broker import Broker
 
 from tests.kit.adapter_conformance import Peer
-from tests.kit.mosquitto import BINARY, Mosquitto, free_port, publishing
+from tests.kit.mosquitto import BINARY, DEADLINE_S, Mosquitto, free_port, listens, publishing
+
+ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
@@ -73,19 +76,33 @@ def _mosquitto(tmp_path: Path) -> tuple[int, Turn, Turn]:
 
 
 def _amqtt() -> tuple[int, Turn, Turn]:
-    port, running = free_port(), list[Broker]()
+    """In a process of its own, which can be killed: its own shutdown waits for clients."""
+    port, running = free_port(), list[asyncio.subprocess.Process]()
+
+    async def start() -> None:
+        command = (sys.executable, "-m", "tests.protocols.peers_mqtt", str(port))
+        running.append(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL, cwd=ROOT))
+        async with asyncio.timeout(DEADLINE_S):
+            while not await asyncio.to_thread(listens, port):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.05)
+
+    async def stop() -> None:
+        while running:
+            process = running.pop()
+            process.kill()
+            await process.wait()
+
+    return port, stop, start
+
+
+async def _serve(port: int) -> None:
     config = {
         "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
         "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
     }
+    await Broker(config).start()
+    await asyncio.Event().wait()
 
-    async def start() -> None:
-        running.append(Broker(config))
-        await running[-1].start()
 
-    async def stop() -> None:
-        while running:
-            with suppress(Exception):
-                await running.pop().shutdown()
-
-    return port, stop, start
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1])))

@@ -36,12 +36,13 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(FILTER, TOPIC)
 def test_a_filter_matches_what_paho_says(wanted, topic):
     assert matches(split_filter(wanted), topic.split("/")) == topic_matches_sub(wanted, topic)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(FILTER, FILTER, TOPIC)
 def test_filters_that_share_a_topic_overlap(one, other, topic):
     both = matches(split_filter(one), topic.split("/")) and matches(split_filter(other), topic.split("/"))
@@ -94,6 +95,7 @@ def test_paths_find(path, found):
     assert list(paths.find(document, paths.parse(path))) == found
 
 
+@settings(deadline=None)
 @given(JSON, st.sampled_from(["$.a", "$.a[*].v", "$.s[*].v[*]", "$[*]", "$.t[0]", "$.s[-1].a"]))
 def test_what_is_found_is_there_again_at_its_indices(document, text):
     path = paths.parse(text)
@@ -120,6 +122,7 @@ def test_names():
             template.render("a/b", ["a", "b"], document)
 
 
+@settings(deadline=None)
 @given(
     st.integers() | st.floats() | st.text() | st.booleans() | st.none(),
     st.sampled_from([None, "number", "integer", "boolean", "string"]),
@@ -195,7 +198,7 @@ PAYLOADS = (
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(
     st.sampled_from([topic.encode() for topic in TOPICS]) | st.binary(min_size=1, max_size=8),
     PAYLOADS,

@@ -52,7 +52,7 @@ PACKET = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(PACKET, max_size=8), st.lists(st.integers(1, 40), max_size=60))
 def test_packets_come_out_whole_however_the_stream_is_cut(packets, cuts):
     stream, whole = b"".join(packets), Splitter(5, 10_000)
@@ -66,6 +66,7 @@ def test_packets_come_out_whole_however_the_stream_is_cut(packets, cuts):
     assert not whole.buffer
 
 
+@settings(deadline=None)
 @given(
     st.binary(min_size=1, max_size=20),
     st.binary(max_size=50),
@@ -120,6 +121,7 @@ def test_nonsense_is_refused(wrong):
         Splitter(5, 100).feed(wrong)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([4, 5]))
 def test_any_bytes_are_packets_or_malformed(data, version):
     splitter = Splitter(version, 100)
