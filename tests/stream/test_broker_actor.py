@@ -80,6 +80,20 @@ async def test_formats_starts_stops_in_order_and_starts_again_on_another_port(tm
         assert await read(second.bootstrap, "kept", 2) == [b"1", b"2"]
 
 
+async def test_an_open_transaction_is_ended_before_an_orderly_stop(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        await one_topic(first.bootstrap, "t")
+        dead = AIOKafkaProducer(bootstrap_servers=first.bootstrap, transactional_id="dead-worker")
+        await dead.start()
+        await dead.begin_transaction()
+        await dead.send_and_wait("t", b"never committed", partition=0)
+        await first.stop()
+        assert first.context.facts["stopped_in_order"] is True
+        log = (tmp_path / "stream" / "logs" / "kafka.log").read_text()
+        assert broker_settings.SWALLOWED not in log
+        await asyncio.wait({asyncio.create_task(dead.stop())}, timeout=1)
+
+
 async def test_a_killed_jvm_is_a_crash_with_a_reason_and_the_next_start_is_a_safe_one(tmp_path: Path) -> None:
     async with running(tmp_path, durability="synced") as first:
         await one_topic(first.bootstrap, "kept", partitions=3)

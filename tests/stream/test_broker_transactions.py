@@ -20,6 +20,7 @@ from stream.broker_transactions import (
     _end,
     known_transactions,
     open_transactions,
+    settle,
 )
 from stream.broker_wire import Wire, split
 from tests.kit.kafka import MakeTopic, one_topic
@@ -146,3 +147,12 @@ async def test_one_that_is_young_is_only_remembered(shared: Bench, new_topic: Ma
     assert await watch.look() == []
     assert watch.open_now >= 1
     assert watch.oldest() is not None
+
+
+async def test_what_cannot_be_settled_is_said(own: Bench) -> None:
+    """One nobody owns: the stop that follows is a kill, and the watch after the next start ends it."""
+    await one_topic(own.bootstrap, "t")
+    assert await settle("127.0.0.1", own.port, 1) == []
+    await own.late_write("t", 4711, 0, 0)
+    (left,) = await settle("127.0.0.1", own.port, 0.3, 0.1)
+    assert (left.topic, left.producer_id) == ("t", 4711)
