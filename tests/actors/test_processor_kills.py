@@ -1,0 +1,153 @@
+"""Validator and aggregator, each killed with -9 at random instants while readings flow: every reading once, every window whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.aggregator import Aggregator
+from pipeline.intervals import MINUTE, SECOND
+from schemas.records import Records, Series
+from stream.codec import SchemaIds, Template
+from stream.consumer import StreamConsumer
+from stream.producer import Parcel, StreamProducer
+from tests.kit.records import series
+from tests.kit.sink_worker import until
+from tests.kit.stage_worker import assets, stage_config, written
+
+WORKERS, PARTITIONS = 4, [0, 4, 8]
+READINGS = 51_000
+BATCH = 500
+POINTS = 5
+"""In each partition."""
+KILLS = 8
+EACH_S = 0.012
+"""Time between two batches of one partition."""
+
+
+class Process:
+    """One worker in a process of its own, started again whenever it ends, as its supervisor would."""
+
+    def __init__(self, config: dict) -> None:
+        self._config = json.dumps(config)
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.kit.stage_worker", self._config, stderr=asyncio.subprocess.PIPE
+        )
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        _, said = await self.process.communicate()
+        assert self.process.returncode == -signal.SIGKILL, said.decode()
+
+
+async def feed(kafka: str, directory: Path, points: dict[int, list[Series]]) -> None:
+    """READINGS readings over all points, in order for each: value i at device time i tenths of a second."""
+    reading_id = SchemaIds(directory / "schemas.json").id_of("reading")
+    producer = StreamProducer(kafka, "feed")
+    await producer.start()
+    # The last of them just gone by, so that all windows but the hour's are over when everything is read.
+    begin = (time.time_ns() // 1000 // MINUTE - 10) * MINUTE
+    for first in range(0, READINGS // len(PARTITIONS), BATCH):
+        parcels = []
+        for partition, own in points.items():
+            templates = [Template(one, reading_id) for one in own]
+            wires, keys = [], []
+            for i in range(first, first + BATCH):
+                at, point = divmod(i, len(own))
+                time_us = begin + at * SECOND // 10
+                wires.append(templates[point].encode(float(at), time_us, time_us))
+                keys.append(own[point].asset.encode())
+            parcels.append(Parcel("telemetry.raw", partition, keys, wires, (begin + at * SECOND // 10) // 1000))
+        await producer.send(parcels)
+        await asyncio.sleep(EACH_S)
+    await producer.stop()
+
+
+async def drained(kafka: str, directory: Path, stage: str, topic: str) -> bool:
+    consumer = StreamConsumer(kafka, "drained", f"sf-{stage}")
+    await consumer.start()
+    try:
+        places = [(topic, p) for p in PARTITIONS]
+        committed, ends = await consumer.committed(places), await consumer.ends(places)
+        # Behind the last reading there may be the mark of the transaction that wrote it.
+        return all((committed[p] or 0) >= ends[p] - 1 for p in places)
+    finally:
+        await consumer.stop()
+
+
+def expected(clean: list[Records]) -> dict:
+    """The newest documents of an aggregator that nobody killed, over the very same log."""
+    pure, newest = Aggregator(), {}
+    for records in clean:
+        for document in pure.step(records.partition, records, 0).documents:
+            newest[key(document.fields)] = document.fields
+    for seconds in (0, 3, 10_000):
+        for document in pure.tick(time.time_ns() // 1000 + seconds * SECOND).documents:
+            newest[key(document.fields)] = document.fields
+    return newest
+
+
+def key(fields: dict) -> tuple:
+    return fields["asset_id"], fields["interval"], fields["window_start"]
+
+
+@pytest.mark.timeout(180)
+async def test_killed_again_and_again_nothing_is_missing_or_doubled(
+    kafka: str, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    name = unique("kills")
+    points = {p: [series(asset) for _, asset in zip(range(POINTS), assets(name, p), strict=False)] for p in PARTITIONS}
+    options = {"processing": {"transaction_every": "50ms", "snapshot_every": "1s"}, "aggregates": ["1s", "10s", "1min"]}
+    workers = [
+        Process(stage_config(kafka, tmp_path, stage, 0, WORKERS, **options)) for stage in ("validator", "aggregator")
+    ]
+    for worker in workers:
+        await worker.start()
+    feeding = asyncio.create_task(feed(kafka, tmp_path, points))
+    dice = random.Random(4)
+    for _ in range(KILLS):
+        await asyncio.sleep(dice.uniform(0.3, 1.5))
+        worker = dice.choice(workers)
+        await worker.kill()
+        await worker.start()
+    await feeding
+    await until(lambda: drained(kafka, tmp_path, "validator", "telemetry.raw"), 60)
+    await until(lambda: drained(kafka, tmp_path, "aggregator", "telemetry.clean"), 60)
+    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], PARTITIONS, name)
+    got = np.concatenate([records.number for records in clean])
+    wanted = np.repeat(np.arange(READINGS // len(PARTITIONS) // POINTS), POINTS * len(PARTITIONS))
+    assert len(got) == len(wanted)
+    assert (np.sort(got) == wanted).all()
+    windows = expected(clean)
+
+    async def all_windows() -> bool:
+        _, documents = await written(
+            kafka, tmp_path, [f"telemetry.{i}" for i in ("1s", "10s", "1min")], PARTITIONS, name
+        )
+        newest = {key(d.fields): d.fields for d in documents}
+        short = {k: f for k, f in windows.items() if k[1] != "1hour"}
+        return newest.keys() >= short.keys() and all(same(newest[k], f) for k, f in short.items())
+
+    await until(all_windows, 60)
+    for worker in workers:
+        await worker.kill()
+
+
+def same(found: dict, wanted: dict) -> bool:
+    return all(
+        found[name] == pytest.approx(value) if isinstance(value, float) else found[name] == value
+        for name, value in wanted.items()
+    )
