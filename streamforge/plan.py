@@ -57,5 +57,5 @@ def _point_rules(adapter: str, points: list[PointConfig]) -> list[Rule]:
 
 
 def literal(text: str) -> str:
-    """A pattern that matches just this text."""
-    return re.sub(r"([*?\[])", r"[\1]", text)
+    """A pattern that matches just this text; a part filled in at run time (`{topic[1]}`) may be anything."""
+    return re.sub(r"\{[^{}]*\}", "*", re.sub(r"([*?]|\[(?!\d+\]\}))", r"[\1]", text))
