@@ -32,17 +32,18 @@ def explain(code: int, console: Sequence[str]) -> str:
         for line in console:
             if re.search(pattern, line):
                 return f"The broker {how}: {meaning} [{_short(line)}]"
-    said = _telling(console)
-    return f"The broker {how}" + (f". It said: {_short(said)}" if said else " and did not say why")
+    said = _telling(console, killed=code < 0)
+    return f"The broker {how}" + (f". It said: {_short(said)}" if said else "" if code < 0 else " and did not say why")
 
 
-def _telling(console: Sequence[str]) -> str | None:
-    """The first error with the exception that follows it, else the last line that is no mere information."""
+def _telling(console: Sequence[str], *, killed: bool) -> str | None:
+    """The first error with the exception that follows it; else the last line that is no mere information, unless it was killed: then
+    what it said before has nothing to do with its end."""
     for number, line in enumerate(console):
         if line.startswith(("ERROR", "FATAL", "Error", "Exception")):
             following = console[number + 1] if number + 1 < len(console) else ""
             return f"{line} {following}" if re.match(r"[\w.$]+(Exception|Error)\b", following) else line
-    return next((line for line in reversed(console) if not line.startswith("INFO")), None)
+    return None if killed else next((line for line in reversed(console) if not line.startswith("INFO")), None)
 
 
 def _ended(code: int) -> str:

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from actors import broker as broker_actor
 from actors.context import Context, Status
-from stream import broker_settings
+from stream import broker_claim, broker_settings
 from stream.broker_claim import Claimed
 from stream.broker_data import DataError
 from stream.broker_process import start
@@ -121,8 +121,11 @@ async def test_a_killed_jvm_is_a_crash_with_a_reason_and_the_next_start_is_a_saf
         assert broker_settings.SWALLOWED not in log
 
 
-async def test_nobody_else_gets_at_the_data_and_an_orphan_is_ended(tmp_path: Path) -> None:
+async def test_nobody_else_gets_at_the_data_and_an_orphan_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One actor process, killed in the end: meanwhile others are refused, afterwards its JVM is gone."""
+    monkeypatch.setattr(broker_claim, "BUSY_WITHIN_S", 0.2)
     port = free_ports()
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.kit.broker_actor", str(tmp_path), str(port),
@@ -169,8 +172,11 @@ async def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     assert [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])] == []
 
 
-async def test_an_orphan_of_ours_is_killed_and_a_stranger_is_not(tmp_path: Path) -> None:
+async def test_an_orphan_of_ours_is_killed_and_a_stranger_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The claim names a JVM whose actor is gone: here a process that holds the lock in its place."""
+    monkeypatch.setattr(broker_claim, "BUSY_WITHIN_S", 0.2)
     root = tmp_path / "stream"
     claim = await broker_actor.Claim.take(root)
     orphan = await start(["sleep", "60"], lambda _: None, cwd=tmp_path, keep=[claim.descriptor])

@@ -99,7 +99,7 @@ def test_cluster_ids_are_as_kafka_makes_them() -> None:
 @pytest.mark.parametrize(
     ("code", "console", "message"),
     [
-        (-9, [], "was killed by SIGKILL"),
+        (-9, ["WARN something"], "was killed by SIGKILL (by somebody, or by the kernel for want of memory)"),
         (1, ["ERROR Error while writing meta (x)", "java.io.IOException: No space left on device"], "the disk is full"),
         (1, ["org.apache.kafka.common.KafkaException: Socket server failed to bind to 127.0.0.1:9: Address already in use."], "port was taken"),
         (1, ["ERROR Failed to acquire lock on file .lock in /d. A Kafka instance in another process"], "another Kafka uses the same data"),
