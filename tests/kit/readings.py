@@ -50,6 +50,7 @@ class Batches:
 
     def __init__(self) -> None:
         self.table: list[Series] = []
+        self._places: dict[Series, int] = {}
         self._offsets: dict[tuple[str, int], int] = {}
 
     def of(self, rows: list[Row], topic: str = "telemetry.raw", partition: int = 0) -> Records:
@@ -76,6 +77,7 @@ class Batches:
         )
 
     def _index(self, series: Series) -> int:
-        if series not in self.table:
+        if series not in self._places:
+            self._places[series] = len(self.table)
             self.table.append(series)
-        return self.table.index(series)
+        return self._places[series]

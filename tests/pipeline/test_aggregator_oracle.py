@@ -121,7 +121,7 @@ def check(random: Random, log: list[Row], lateness: float, ticks: bool, readings
     return newest
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     profile=st.sampled_from(list(PROFILES)),
@@ -139,7 +139,8 @@ def test_a_gateway_clock_that_was_far_ahead_does_not_silence_the_partition():
     random = Random(1)
     ahead = [Row(1.0, START + FAR + at * SECOND) for at in range(20)]
     # Some of the old time come in between and must not count together.
-    some = [Row(1.0, START + at * SECOND) for at in range(BEHIND_MOST - 1)] + [Row(1.0, START + FAR + 50 * SECOND)]
+    some = [Row(1.0, START + at * SECOND) for at in range(BEHIND_MOST - 1)]
+    some += [Row(1.0, START + FAR + 50 * SECOND)] * 250
     back = [Row(float(at), START + at * SECOND) for at in range(BEHIND_MOST + 500)]
     newest = check(random, ahead + some + back, 60, False, 10**6)
     assert newest.counters["clock_resets_total"] == 1
