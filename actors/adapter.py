@@ -105,7 +105,7 @@ class _Worker:
         while True:
             attempts = AsyncRetrying(
                 retry=retry_if_exception_type(NotConnected),
-                wait=wait_exponential_jitter(initial=retry.first, max=retry.most, jitter=retry.first),
+                wait=wait_exponential_jitter(multiplier=retry.first, max=retry.most, jitter=retry.first),
                 stop=stop_after_attempt(retry.attempts) if retry.attempts else stop_never,
                 before_sleep=self._backing_off,
                 reraise=True,

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -189,13 +189,15 @@ class StreamProducer:
         for future in self._under_way:
             future.cancel()
         self._under_way = []
+        sender: asyncio.Task[None] | None = client._sender.sender_task
+        if sender is not None:
+            sender.remove_done_callback(client._sender._fail_all)
         with suppress(Exception):
             async with asyncio.timeout(2):
                 await client.client.close()
-        sender: asyncio.Task[None] | None = client._sender.sender_task
         if sender is not None:
-            client._message_accumulator.fail_all(KafkaError("given up"))
             await _cancelled(sender)
+        _discard(client._message_accumulator)
 
     @property
     def _open(self) -> AIOKafkaProducer:
@@ -254,6 +256,16 @@ def _filled(builder: Any, pack: Pack) -> Any:
     builder._relative_offset = n
     builder.close()
     return builder
+
+
+def _discard(accumulator: Any) -> None:
+    """Fail what aiokafka still holds, and look at each failure, or asyncio complains that nobody did."""
+    accumulator._exception = KafkaError("given up")
+    for batch in chain(accumulator._pending_batches, *accumulator._batches.values()):
+        batch.failure(accumulator._exception)
+        for future in (batch.future, batch._drain_waiter):
+            if not future.cancelled():
+                future.exception()
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
