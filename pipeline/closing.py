@@ -13,7 +13,7 @@ from pipeline.intervals import INTERVALS, MINUTE, Interval
 from pipeline.recent import Rows, joined
 from pipeline.shard import Shard
 from pipeline.windows import Windows, summarise
-from schemas.records import Document
+from schemas.records import Document, Floats
 
 _STATISTICS = ("avg", "min", "max", "stddev", "p50", "p95", "p99", "first", "last")
 _COUNTS = ("good", "suspect", "uncertain", "bad")
@@ -54,20 +54,36 @@ def _rows(shard: Shard, index: int, begin: int, end: int, changed: set[Key]) -> 
 
 def _short(shard: Shard, interval: Interval, rows: Rows) -> Iterator[tuple[Key, Document]]:
     windows = summarise(rows, interval.length)
-    keys = zip(windows.slot.tolist(), windows.start.tolist(), strict=True)
-    counts = zip(windows.count.tolist(), windows.qualities.tolist(), strict=True)
-    for key, (count, qualities), figures in zip(keys, counts, _statistics(windows), strict=True):
-        yield key, _document(shard, interval, key, count, qualities, figures)
+    names, units, topic, length = shard.points.names, shard.units, interval.topic, interval.length
+    columns = [column.tolist() for column in (windows.slot, windows.start, windows.count, windows.qualities)]
+    for slot, start, count, qualities, avg, least, most, spread, p50, p95, p99, first, last in zip(
+        *columns, *_statistics(windows), strict=True
+    ):
+        asset, parameter = names[slot] or ("", "")
+        unit, gateway = units[slot]
+        # Written out: a gateway with points at 1 Hz makes one of these for each reading.
+        fields: dict[str, Any] = {
+            "asset_id": asset, "parameter": parameter, "unit": unit, "interval": interval.name,
+            "window_start": start, "window_end": start + length, "count": count,
+            "avg": avg, "min": least, "max": most, "stddev": spread,
+            "p50": p50, "p95": p95, "p99": p99, "first": first, "last": last,
+            "good": qualities[0], "suspect": qualities[1], "uncertain": qualities[2], "bad": qualities[3],
+            "percent_good": 100.0 * qualities[0] / count, "gateway_id": gateway,
+        }  # fmt: skip
+        yield (slot, start), Document(topic, asset.encode(), "aggregate", fields)
 
 
-def _statistics(windows: Windows) -> Iterable[Figures]:
+def _statistics(windows: Windows) -> list[list[float | None]]:
+    """A column for each of _STATISTICS, None where there is no number for it."""
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt(windows.moment / windows.numbers)
-    percentiles = windows.percentiles()
-    columns = [windows.mean, windows.least, windows.most, spread, *percentiles, windows.first, windows.last]
-    if all(np.isfinite(column).all() for column in columns):
-        return zip(*[column.tolist() for column in columns], strict=True)
-    return zip(*[[v if isfinite(v) else None for v in column.tolist()] for column in columns], strict=True)
+    columns = [windows.mean, windows.least, windows.most, spread, *windows.percentiles(), windows.first, windows.last]
+    return [_or_none(column) for column in columns]
+
+
+def _or_none(column: Floats) -> list[float | None]:
+    listed = column.tolist()
+    return listed if np.isfinite(column).all() else [value if isfinite(value) else None for value in listed]
 
 
 def _long(

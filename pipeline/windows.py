@@ -116,13 +116,21 @@ def _figures(
     if not len(sizes):
         nan, zero = spread(np.empty(0)), spread_times(np.empty(0, np.int64))
         return numbers, nan, nan, nan, nan, zero, nan, zero, nan, value
-    values = value[np.lexsort((value, group))]
+    values = value[_by_group_and_value(group, value)]
     least, most = values[begins], values[ends]
     mean, moment = _moments(value, begins, sizes, least, most)
     return (
         numbers, spread(mean), spread(moment), spread(least), spread(most),
         spread_times(time[begins]), spread(value[begins]), spread_times(time[ends]), spread(value[ends]), values,
     )  # fmt: skip
+
+
+def _by_group_and_value(group: npt.NDArray[np.intp], value: Floats) -> npt.NDArray[np.intp]:
+    """Like lexsort, but by NumPy's vectorised sort for the values and its radix sort for the groups: several times as fast."""
+    order = np.argsort(value)
+    if len(group) and group[-1] < 1 << 16:
+        return order[np.argsort(group[order].astype(np.uint16), kind="stable")]
+    return np.lexsort((value, group))
 
 
 def _moments(value: Floats, begins: Counts, sizes: Counts, least: Floats, most: Floats) -> tuple[Floats, Floats]:
