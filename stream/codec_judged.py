@@ -27,30 +27,36 @@ def judged(
     changed = records.quality[rows] != quality
     if reasons:
         changed |= np.isin(rows, np.fromiter(reasons, np.intp, len(reasons)))
+    which = np.flatnonzero(changed)
+    chosen = rows[which]
     known = len(records.quality_at) == len(wires)
-    for at in np.flatnonzero(changed).tolist():
-        row, code = int(rows[at]), int(quality[at])
-        start = int(records.quality_at[row]) if known else -1
+    starts = records.quality_at[chosen] if known else np.full(len(chosen), -1)
+    columns = zip(which.tolist(), chosen.tolist(), starts.tolist(), quality[which].tolist(), strict=True)
+    olds = records.reason
+    for at, row, start, code in columns:
+        wire, reason = wires[row], reasons.get(row)
         if start < 0:
-            out[at] = _encoded_again(wires[row], code, reasons.get(row), writers, schema_id)
+            out[at] = _encoded_again(wire, code, reason, writers, schema_id)
+        elif reason is None:
+            out[at] = wire[:start] + _QUALITY[code] + wire[start + 1 :]
         else:
-            out[at] = _patched(out[at], start, code, reasons.get(row), records.reason.get(row))
+            behind = start + 2 if row not in olds else start + 2 + _size(olds[row])
+            out[at] = wire[:start] + (_ends.get((code, reason)) or _end(code, reason)) + wire[behind:]
     return out
 
 
-def _patched(wire: bytes, start: int, quality: int, reason: str | None, old_reason: str | None) -> bytes:
-    if reason is None:
-        return wire[:start] + _QUALITY[quality] + wire[start + 1 :]
-    end = _ends.get((quality, reason))
-    if end is None:
-        if len(_ends) >= _ENDS_KEPT:
-            _ends.clear()
-        end = _ends[quality, reason] = _QUALITY[quality] + maybe_text(reason)
-    behind = start + 2
-    if old_reason is not None:
-        size = len(old_reason.encode())
-        behind += len(long(size)) + size
-    return wire[:start] + end + wire[behind:]
+def _end(quality: int, reason: str) -> bytes:
+    """Quality and reason, encoded; remembered, since a rule gives the same reason to many."""
+    if len(_ends) >= _ENDS_KEPT:
+        _ends.clear()
+    end = _ends[quality, reason] = _QUALITY[quality] + maybe_text(reason)
+    return end
+
+
+def _size(reason: str) -> int:
+    """Bytes of a reason behind its union's tag."""
+    size = len(reason.encode())
+    return len(long(size)) + size
 
 
 def _encoded_again(wire: bytes, quality: int, reason: str | None, writers: Writers, schema_id: int) -> bytes:

@@ -106,7 +106,6 @@ class Decoder:
 
     def _columns(self, topic: str, partition: int, readings: _Readings, decoded: Decoded) -> None:
         """Decode the moving parts; rows that do not fit go through fastavro, one by one."""
-        n = len(readings.wires)
         series = np.array(readings.indexes, np.int32)
         cursor = Cursor(readings.wires, self._table.sizes[series])
         cursor.bad[list(readings.unlike)] = True
@@ -115,8 +114,8 @@ class Decoder:
             topic,
             partition,
             self._table.series,
-            offsets=np.fromiter((m.offset for m in readings.messages), np.int64, n),
-            arrived=np.fromiter((m.timestamp for m in readings.messages), np.int64, n) * 1000,
+            offsets=np.array([m.offset for m in readings.messages], np.int64),
+            arrived=np.array([m.timestamp for m in readings.messages], np.int64) * 1000,
             series=series,
             wire=readings.wires,
             **{name: getattr(moving, name) for name in moving.__slots__},

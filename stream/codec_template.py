@@ -21,6 +21,9 @@ _NULL, _FALSE, _TRUE = b"\x00", b"\x06\x00", b"\x06\x01"
 _PLAIN = tuple(bytes((2 * q, 0, 0)) for q in Quality)
 """Quality, no reason, no raw: the usual end of a record."""
 
+_RAW_BEGIN = tuple(tuple(bytes((2 * q, 0, 2, 2 * size)) for size in range(64)) for q in Quality)
+"""By quality and size: what stands before raw words that are short, where there is no reason."""
+
 _TIMES_KEPT = 4096
 
 
@@ -138,8 +141,13 @@ class Template:
         """One framed record. Times are microseconds since 1970. Raises ValueError, naming the point, for what cannot be written."""
         try:
             body = _DOUBLE(2, value) if type(value) is float else _value(value)
-            end = _PLAIN[quality] if reason is None and raw is None else tail(quality, reason, raw)
-            return b"".join((self.prefix, _maybe_time(device_time), _time(gateway_time), body, end))
+            start = self.prefix, _maybe_time(device_time), _time(gateway_time), body
+            if reason is None:
+                if raw is None:
+                    return b"".join((*start, _PLAIN[quality]))
+                if len(raw) < 64:
+                    return b"".join((*start, _RAW_BEGIN[quality][len(raw)], raw))
+            return b"".join((*start, tail(quality, reason, raw)))
         except ValueError as wrong:
             raise ValueError(f"{self.series.asset} {self.series.parameter}: {wrong}") from None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -28,9 +26,10 @@ def spread(times: Longs) -> Words:
     return word | _EIGHT
 
 
-def gather(words: Words) -> tuple[Longs, Longs]:
-    """The integers that begin each word's bytes, and how many bytes each takes; 0 bytes where it takes more than eight."""
-    sizes: Any = 8
+def gather(words: Words) -> tuple[Longs, Longs | int]:
+    """The integers that begin each word's bytes, and how many bytes each takes, one number if all take eight; 0 bytes where it takes
+    more than eight."""
+    sizes: Longs | int = 8
     if not ((words & _MORE) == _EIGHT).all():
         ends = ~words & _MORE
         lowest = ends & (~ends + _U(1))
@@ -41,7 +40,7 @@ def gather(words: Words) -> tuple[Longs, Longs]:
     word = (word & _U(0x00003FFF00003FFF)) | ((word & _U(0x3FFF00003FFF0000)) >> _U(2))
     word = (word & _U(0x000000000FFFFFFF)) | ((word & _U(0x0FFFFFFF00000000)) >> _U(4))
     value = (word >> _U(1)).view(np.int64) ^ -(word & _U(1)).view(np.int64)
-    return value, np.broadcast_to(sizes, value.shape)
+    return value, sizes
 
 
 def _size(lowest: Words) -> Longs:
