@@ -66,18 +66,26 @@ class RecordMaker:
         self._codec = Codec(ids)
         self._partition = Partitioner(partitions)
         self._known: dict[Point, Known] = {}
-        self._by_identity: dict[int, tuple[Point, Known]] = {}
+        self._by_identity: dict[int, Known] = {}
+        self._met: list[Point] = []
+        """Keeps the points of `_by_identity` alive, so that no other can have the identity of one of them."""
+        self._on_change = False
+        """Whether any point so far is sent only when it changes."""
 
     def encode(self, batch: Batch) -> Encoded:
         """The batch as parcels. What cannot be written becomes a dead letter; nothing is left out silently. Raises nothing."""
         rejects = list(batch.rejects)
         readings, known = self._recognised(batch.readings, rejects)
-        sent = self._changed(readings, known)
-        if not all(sent):
+        statuses = [reading.status for reading in readings]
+        if self._on_change or Quality.BAD in statuses:
+            sent = self._changed(readings, known)
             readings, known = list(compress(readings, sent)), list(compress(known, sent))
+        else:
+            for entry, status in zip(known, statuses, strict=True):
+                entry.status = status
+        unchanged = len(statuses) - len(readings)
         wires = self._wires(readings, known, batch.gateway_time, rejects)
-        stamp = batch.gateway_time // 1000
-        encoded = Encoded(_parcels(known, wires, stamp), len(known), unchanged=sent.count(False))
+        encoded = Encoded(_parcels(known, wires, batch.gateway_time // 1000), len(known), unchanged=unchanged)
         for reject in rejects:
             encoded.rejects[reject.rule] = encoded.rejects.get(reject.rule, 0) + 1
             encoded.parcels.append(self._dead_letter(reject, batch.gateway_time))
@@ -102,22 +110,18 @@ class RecordMaker:
 
     def _recognised(self, readings: list[Reading], rejects: list[Reject]) -> tuple[list[Reading], list[Known]]:
         """Readings with what is known of their points; a point whose names cannot be written is rejected."""
-        known: list[Known | None] = []
-        for reading in readings:
-            point = reading.point
-            found = self._by_identity.get(id(point))
-            if found is not None and found[0] is point:
-                known.append(found[1])
-            else:
-                known.append(self._meet(reading, rejects))
-        if None in known:
-            readings = [r for r, k in zip(readings, known, strict=True) if k is not None]
-        return readings, [k for k in known if k is not None]
+        find = self._by_identity.get
+        known = [find(id(reading.point)) for reading in readings]
+        if None not in known:
+            return readings, known  # type: ignore[return-value]  # no None among them
+        known = [find(id(reading.point)) or self._meet(reading, rejects) for reading in readings]
+        return [r for r, k in zip(readings, known, strict=True) if k is not None], [k for k in known if k is not None]
 
     def _meet(self, reading: Reading, rejects: list[Reject]) -> Known | None:
         point = reading.point
         if len(self._by_identity) >= _POINTS_KEPT:
             self._by_identity.clear()
+            self._met.clear()
         known = self._known.get(point)
         if known is None:
             try:
@@ -125,7 +129,8 @@ class RecordMaker:
             except ValueError as wrong:
                 rejects.append(_unwritable(reading, str(wrong)))
                 return None
-        self._by_identity[id(point)] = (point, known)
+        self._by_identity[id(point)] = known
+        self._met.append(point)
         return known
 
     def _learn(self, point: Point) -> Known:
@@ -140,6 +145,7 @@ class RecordMaker:
         template = Template(series, self._schema_id)
         place = (TOPICS[point.classification], self._partition(template.key))
         known = Known(template, place, point.classification is not Classification.TELEMETRY)
+        self._on_change |= known.on_change
         if len(self._known) < _POINTS_KEPT:
             self._known[point] = known
         return known
@@ -220,14 +226,14 @@ class RecordMaker:
 
 
 def _parcels(known: list[Known], wires: list[bytes], stamp: int) -> list[Parcel]:
-    places: dict[Partition, Parcel] = {}
+    places: dict[Partition, list[tuple[bytes, bytes]]] = {}
     for entry, wire in zip(known, wires, strict=True):
-        parcel = places.get(entry.place)
-        if parcel is None:
-            parcel = places[entry.place] = Parcel(*entry.place, [], [], stamp)
-        parcel.keys.append(entry.template.key)
-        parcel.values.append(wire)
-    return list(places.values())
+        places.setdefault(entry.place, []).append((entry.template.key, wire))
+    parcels = []
+    for place, rows in places.items():
+        keys, values = zip(*rows, strict=True)
+        parcels.append(Parcel(*place, list(keys), list(values), stamp))
+    return parcels
 
 
 def _same(a: Value, b: Value) -> bool:

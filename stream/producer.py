@@ -53,6 +53,8 @@ class Parcel:
     values: list[bytes]
     timestamps_ms: int | list[int]
     """When the records arrived, milliseconds since 1970: one for all, or one each."""
+    _measured: tuple[int, int] = (0, 0)
+    """Records and bytes when it was last measured."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -60,7 +62,10 @@ class Parcel:
     @property
     def size(self) -> int:
         """Bytes in a batch, before compression."""
-        return sum(map(len, self.values)) + sum(map(len, self.keys)) + _OVERHEAD_BYTES * len(self.values)
+        n = len(self.values)
+        if self._measured[0] != n:
+            self._measured = n, sum(map(len, self.values)) + sum(map(len, self.keys)) + _OVERHEAD_BYTES * n
+        return self._measured[1]
 
     def part(self, start: int, end: int) -> Parcel:
         """The records from `start` up to, not including, `end`."""
@@ -234,8 +239,7 @@ def packs(parcels: Iterable[Parcel]) -> list[Pack]:
 
 def _pieces(parcel: Parcel) -> list[Parcel]:
     """The parcel, cut where it is larger than a batch."""
-    largest = max(map(len, parcel.values), default=0)
-    if largest > RECORD_BYTES:
+    if parcel.size > RECORD_BYTES and (largest := max(map(len, parcel.values))) > RECORD_BYTES:
         raise RecordTooLarge(f"a record of {largest} bytes for {parcel.topic}; at most {RECORD_BYTES} fit the stream")
     if len(parcel) < 2 or parcel.size <= BATCH_BYTES:
         return [parcel] if len(parcel) else []
