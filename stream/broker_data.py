@@ -1,4 +1,4 @@
-"""The broker's data directory: formatted once, recognised ever after, and whether the last stop was orderly.
+"""The broker's data directory: formatted once and recognised ever after.
 
 Beside Kafka's own files lies `identity.json`: cluster id, directory id and the Kafka that last wrote here. With it data of another version or
 cluster is refused in words, and a damaged meta.properties is written anew. Not responsible for who uses the data (broker_claim.py).
@@ -119,7 +119,6 @@ class Data:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._identity = place.root / "identity.json"
-        self._clean = place.root / "stopped-in-order"
 
     def examine(self) -> str:
         """As `judge`, from the files. Makes the directories. DataError also when the disk is full."""
@@ -177,17 +176,6 @@ class Data:
     def mark_used(self) -> None:
         if not self.used():
             write_synced(self.place.root / "used", "")
-
-    def stopped_in_order(self) -> bool:
-        return self._clean.exists()
-
-    def mark_running(self) -> None:
-        """From now on a stop that leaves no mark was not orderly."""
-        self._clean.unlink(missing_ok=True)
-        sync_directory(self.place.root)
-
-    def mark_stopped(self) -> None:
-        write_synced(self._clean, "")
 
     def _keep(self, identity: Identity) -> None:
         write_synced(self._identity, json.dumps(asdict(identity)) + "\n")

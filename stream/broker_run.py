@@ -1,4 +1,4 @@
-"""One broker over one place: format if new, safe start if the last stop was not orderly, start, watch until it answers, stop.
+"""One broker over one place: format if new, safe start unless the last stop was orderly, start, watch until it answers, stop.
 
 Used by the broker actor, by the training of the AOT cache and by the tests. Not responsible for claiming the data (broker_claim.py), for
 watching it afterwards, or for reporting.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from stream import broker_metadata_log, broker_process, broker_settings
 from stream.broker_claim import refuse_taken_port
 from stream.broker_data import Data, DataError
+from stream.broker_fencing import fenced
 from stream.broker_java import Java, options
 from stream.broker_process import ChildProcess
 from stream.broker_reasons import explain
@@ -41,7 +41,7 @@ class Started:
 
     seconds: float
     safe_start_s: float | None
-    """How long the safe start took; None when the last stop was orderly."""
+    """How long the safe start took; None when the broker was fenced already, as after an orderly stop."""
     repaired: tuple[str, ...]
     """Files that were damaged and made again, a sentence for each."""
 
@@ -72,7 +72,6 @@ class Broker:
         self._java, self._jars, self._java_options = java, jars, list(java_options)
         self._durability, self._heap, self._stop_within_s = durability, heap, stop_within_s
         self._inherit, self._on_line, self._on_pid = inherit, on_line, on_pid
-        self._released = False
         self.child: ChildProcess | None = None
 
     @property
@@ -94,10 +93,7 @@ class Broker:
             repaired = await asyncio.to_thread(self._heal, verdict) if verdict != "format" else ()
             if verdict == "format":
                 await self._format()
-            safe_start_s = (
-                await self._safe_start() if verdict != "format" and not self.data.stopped_in_order() else None
-            )
-            self.data.mark_running()
+            safe_start_s = await self._safe_start() if not fenced(self._metadata) else None
             self.child = await self._run("kafka.Kafka", str(self._file("server.properties")), extra=self._java_options)
             await self._until_answering(self.child)
         except BaseException:
@@ -112,10 +108,7 @@ class Broker:
         if not self.child:
             return True
         code = await self.child.stop(self._stop_within_s)
-        orderly = code in (0, 143) and self._released and (self.place.data / ".kafka_cleanshutdown").exists()
-        if orderly:
-            self.data.mark_stopped()
-        return orderly
+        return code in (0, 143) and (self.place.data / ".kafka_cleanshutdown").exists() and fenced(self._metadata)
 
     async def kill(self) -> None:
         if self.child:
@@ -135,23 +128,20 @@ class Broker:
         self._file("controller.properties").write_text(broker_settings.controller_properties(self.place))
         self._file("log4j2.properties").write_text(broker_settings.log_properties(self.place.logs))
 
-    async def _run(
-        self, main: str, *arguments: str, extra: Sequence[str] = (), on_line: Callable[[str], None] | None = None
-    ) -> ChildProcess:
+    async def _run(self, main: str, *arguments: str, extra: Sequence[str] = ()) -> ChildProcess:
         java_options = options(self._java, self._heap, self.place.logs, self._file("log4j2.properties"))
         child = await broker_process.start(
             [self._java.path, *java_options, *extra, "-cp", self._jars.class_path, main, *arguments],
-            on_line or self._see,
+            self._on_line,
             cwd=self.place.root,
             keep=self._inherit,
         )
         self._on_pid(child.pid)
         return child
 
-    def _see(self, line: str) -> None:
-        if broker_settings.RELEASED in line:
-            self._released = True
-        self._on_line(line)
+    @property
+    def _metadata(self) -> Path:
+        return self.place.data / METADATA
 
     @property
     def _repair(self) -> Repair:
@@ -163,7 +153,7 @@ class Broker:
         if verdict == "repair":
             self.data.repair()
             done.append("meta.properties was damaged and written anew")
-        broker_metadata_log.check(self.place.data / METADATA, used=self.data.used())
+        broker_metadata_log.check(self._metadata, used=self.data.used())
         return tuple(done)
 
     async def _format(self) -> None:
@@ -185,32 +175,20 @@ class Broker:
         self._repair.keep_copies()
 
     async def _safe_start(self) -> float:
-        """The controller alone until it has fenced the dead broker: then the broker leads nothing before its port is open (DESIGN 6)."""
+        """The controller alone until its log has the dead broker fenced: then the broker leads nothing before its port is open (DESIGN 6)."""
         began = time.monotonic()
-        fenced, active = asyncio.Event(), asyncio.Event()
-
-        def see(line: str) -> None:
-            if broker_settings.FENCED in line:
-                fenced.set()
-            if broker_settings.ACTIVE in line:
-                active.set()
-            self._on_line(line)
-
-        arguments = str(self._file("controller.properties"))
+        java_options = [option for option in self._java_options if "AOTCacheOutput" not in option]
         self.child = child = await self._run(
-            "kafka.Kafka", arguments, extra=[o for o in self._java_options if "AOTCacheOutput" not in o], on_line=see
+            "kafka.Kafka", str(self._file("controller.properties")), extra=java_options
         )
-        ready = asyncio.create_task(_fenced_or_idle(fenced, active))
-        done, _ = await asyncio.wait(
-            {ready, child.exited}, timeout=SAFE_START_WITHIN_S, return_when=asyncio.FIRST_COMPLETED
-        )
-        ready.cancel()
-        if child.exited in done:
-            raise self.death()
-        if not done:
-            raise BrokerDied(
-                f"The controller of the safe start was not active within {SAFE_START_WITHIN_S} s; see {self.place.logs}/kafka.log"
-            )
+        while not await asyncio.to_thread(fenced, self._metadata):
+            if child.exited.done():
+                raise self.death()
+            if time.monotonic() - began > SAFE_START_WITHIN_S:
+                raise BrokerDied(
+                    f"The controller of the safe start did not fence the broker within {SAFE_START_WITHIN_S} s; see {self.place.logs}/kafka.log"
+                )
+            await asyncio.wait({child.exited}, timeout=ASK_EVERY_S)
         await child.stop(self._stop_within_s)
         return time.monotonic() - began
 
@@ -226,10 +204,3 @@ class Broker:
                 )
             await asyncio.wait({child.exited}, timeout=ASK_EVERY_S)
             problem = await answers("127.0.0.1", self.place.port, 5)
-
-
-async def _fenced_or_idle(fenced: asyncio.Event, active: asyncio.Event) -> None:
-    """Fenced; or active for a second without a need to: the broker was already fenced when it died."""
-    await active.wait()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(fenced.wait(), 1)

@@ -28,7 +28,7 @@ COMMON: dict[str, tuple[str | int, str]] = {
         "an idle controller syncs a no-op twice a second by default: flash wear for nothing",
     ),
     "metadata.log.segment.bytes": (8 * MIB, "default 1 GiB; small files free their space"),
-    "metadata.log.max.record.bytes.between.snapshots": (4 * MIB, "a short log to replay at start"),
+    "metadata.log.max.record.bytes.between.snapshots": (MIB, "a short log to replay at start"),
     "metadata.max.retention.bytes": (32 * MIB, "default 100 MiB"),
 }
 """What the broker and the controller of a safe start share."""
@@ -170,22 +170,38 @@ def controller_properties(place: Place) -> str:
     )
 
 
-FENCED = "Fencing broker"
-ACTIVE = "Becoming the active controller"
-RELEASED = "asked us to exit controlled shutdown"
-"""The controller took the leadership away before the stop: what a safe start does after a stop that was not orderly."""
 SWALLOWED = "likely deleted already and hence can be skipped"
 """Kafka dropped a transaction's commit marker (DESIGN 6): a reading may appear twice. Must never be logged."""
 STRAY = "marked stray and renamed"
 """Kafka found data of a topic that its metadata does not have (a warning, so it is seen anyway)."""
 
 
+QUIET = (
+    "org.apache.kafka.common.config.AbstractConfig",
+    "org.apache.kafka.controller.PartitionChangeBuilder",
+    "org.apache.kafka.controller.ReplicationControlManager",
+    "org.apache.kafka.controller.ClusterControlManager",
+    "org.apache.kafka.controller.ConfigurationControlManager",
+    "org.apache.kafka.coordinator.common.runtime.CoordinatorRuntime",
+    "org.apache.kafka.server.purgatory",
+    "org.apache.kafka.storage.internals.log",
+    "kafka.cluster.Partition",
+    "kafka.coordinator.transaction.TransactionStateManager",
+    "kafka.log.LogManager",
+    "kafka.server.ReplicaFetcherManager",
+    "kafka.server.metadata.DynamicConfigPublisher",
+    "state.change.logger",
+)
+"""Loggers that write a line for each partition or setting at each start, the controller's even one for each change since the last snapshot: seconds
+of a start on a slow machine."""
+
+
 def log_properties(logs: Path) -> str:
-    """log4j2: everything of note into a bounded file; what the actor must see (warnings and the lines named above) to the console.
+    """log4j2: everything of note into a bounded file; warnings and the lines named above to the console, for the actor.
 
     log4j2 asks filters in the order of their names.
     """
-    seen = f"{FENCED}|{ACTIVE}|{RELEASED}|{SWALLOWED}"
+    quiet = "".join(f"logger.q{n}.name={name}\nlogger.q{n}.level=WARN\n" for n, name in enumerate(QUIET))
     return f"""status=ERROR
 shutdownHook=disable
 appender.file.type=RollingFile
@@ -209,15 +225,13 @@ appender.console.filters.a_level.level=WARN
 appender.console.filters.a_level.onMatch=ACCEPT
 appender.console.filters.a_level.onMismatch=NEUTRAL
 appender.console.filters.b_lines.type=RegexFilter
-appender.console.filters.b_lines.regex=(?s).*({seen}).*
+appender.console.filters.b_lines.regex=(?s).*{SWALLOWED}.*
 appender.console.filters.b_lines.onMatch=ACCEPT
 appender.console.filters.b_lines.onMismatch=DENY
 rootLogger.level=INFO
 rootLogger.appenderRef.file.ref=file
 rootLogger.appenderRef.console.ref=console
-logger.config.name=org.apache.kafka.common.config.AbstractConfig
-logger.config.level=WARN
-"""
+{quiet}"""
 
 
 def free_ports() -> int:

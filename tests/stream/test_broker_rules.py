@@ -133,7 +133,7 @@ def test_the_log_is_bounded_and_shows_the_lines_that_matter() -> None:
     text = log_properties(HERE)
     assert "size=4MB" in text
     assert "strategy.max=4" in text
-    assert all(line in text for line in (broker_settings.FENCED, broker_settings.SWALLOWED, broker_settings.RELEASED))
+    assert f"regex=(?s).*{broker_settings.SWALLOWED}.*" in text
 
 
 OPEN = Open("telemetry.clean", 3, 7, 2, 0, 1000)
