@@ -216,8 +216,8 @@ class ProcessingConfig(Model):
     transaction_every: Duration = 0.1
     """One transaction each so often."""
     snapshot_every: Duration = 10
-    lateness: MaybeZeroDuration = 60
-    """How late, by device time, a reading still changes its window."""
+    lateness: Annotated[MaybeZeroDuration, Field(le=3600)] = 60
+    """How late, by device time, a reading still changes its window; at most 1h, since all readings of that time are kept in memory."""
 
 
 class BreakerConfig(Model):

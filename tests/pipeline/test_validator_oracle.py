@@ -85,7 +85,7 @@ def run(validator: Validator, rows: list[Row], cuts: list[int], restart: bool):
     return verdicts, gaps
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     rules=st.lists(rule(), max_size=4),
     rows=st.lists(ROWS, min_size=1, max_size=90),
