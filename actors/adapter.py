@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_never
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_random_exponential
 
 from actors import logs
 from actors.adapter_hold import Held, Hold
@@ -105,7 +105,7 @@ class _Worker:
         while True:
             attempts = AsyncRetrying(
                 retry=retry_if_exception_type(NotConnected),
-                wait=wait_exponential_jitter(multiplier=retry.first, max=retry.most, jitter=retry.first),
+                wait=wait_random_exponential(multiplier=retry.first, max=retry.most, min=min(retry.first, retry.most) / 2),
                 stop=stop_after_attempt(retry.attempts) if retry.attempts else stop_never,
                 before_sleep=self._backing_off,
                 reraise=True,
