@@ -105,7 +105,9 @@ class _Worker:
         while True:
             attempts = AsyncRetrying(
                 retry=retry_if_exception_type(NotConnected),
-                wait=wait_random_exponential(multiplier=retry.first, max=retry.most, min=min(retry.first, retry.most) / 2),
+                wait=wait_random_exponential(
+                    multiplier=retry.first, max=retry.most, min=min(retry.first, retry.most) / 2
+                ),
                 stop=stop_after_attempt(retry.attempts) if retry.attempts else stop_never,
                 before_sleep=self._backing_off,
                 reraise=True,
