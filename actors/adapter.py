@@ -121,8 +121,8 @@ class _Worker:
         try:
             await self._connect()
             async for batch in self._batches():
-                brought = True
                 if batch.readings:
+                    brought = True
                     self._last_reading = batch.gateway_time / 1e6
                 self._take(batch)
                 await self._hold.room()
@@ -249,6 +249,7 @@ class _Worker:
         recent = time.monotonic() - 60
         context.gauge("errors_last_minute", sum(at > recent for at in self._errors))
         context.facts |= {
+            "protocol": context.config["adapter"]["protocol"],
             "connected": self._away is None,
             "stream": self._outbox.trouble or "ok",
             "last_reading_at": _iso(self._last_reading),

@@ -24,6 +24,7 @@ from actors.context import Context, Status
 from actors.io_actor import IoActor
 from actors.stage_doubt import Doubt, Range
 from actors.stage_outputs import POISON, Writer, poison_rule
+from actors.stage_read import read_between
 from actors.stage_snapshots import Shelf
 from actors.stage_start import OffTheLog
 from pipeline.contract import Outputs, Stage
@@ -184,15 +185,12 @@ class Worker:
 
     async def _replay(self, starts: dict[Partition, int]) -> None:
         self._context.health(Status.DEGRADED, "replaying the stream to rebuild its state")
-        self._consumer.assign(starts)
-        waiting = set(starts)
-        while waiting and not self._context.stopping.is_set():
-            for place, messages in (await self._consumer.poll(POLL_MAX, 0.2)).items():
-                known = [m for m in messages if m.offset < self._read_to[place]]
-                await self._judge(place, known, Round())
-                self._context.count("replayed_total", len(known))
-            # Control records at the end are never polled: the position tells.
-            waiting = {place for place in waiting if await self._consumer.position(place) < self._read_to[place]}
+        ends = {place: self._read_to[place] for place in starts}
+        async for place, messages in read_between(self._consumer, starts, ends, POLL_MAX):
+            if self._context.stopping.is_set():
+                return
+            await self._judge(place, messages, Round())
+            self._context.count("replayed_total", len(messages))
 
     # Working.
 

@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 
+from actors.stage_read import read_between
 from stream.consumer import StreamConsumer
 from stream.producer import Parcel, Partition
 
@@ -100,11 +101,8 @@ async def find(consumer: StreamConsumer, topic: str, partitions: Iterable[int]) 
     """The newest snapshot of each partition that has one. Uses the consumer's assignment. Raises StreamLost."""
     places: list[Partition] = [(topic, p) for p in partitions]
     begins, ends = await consumer.beginnings(places), await consumer.ends(places)
-    wanted = {place: begins[place] for place in places if ends[place] > begins[place]}
     newest: dict[int, dict[bytes, bytes | None]] = {p: {} for _, p in places}
-    consumer.assign(wanted)
-    while wanted and any([await consumer.position(place) < ends[place] for place in wanted]):
-        for (_, partition), messages in (await consumer.poll(READ_MAX, 0.5)).items():
-            newest[partition].update((m.key, m.value) for m in messages if m.key is not None)
+    async for (_, partition), messages in read_between(consumer, begins, ends, READ_MAX):
+        newest[partition].update((m.key, m.value) for m in messages if m.key is not None)
     found = {p: assemble(p, records) for p, records in newest.items()}
     return {p: one for p, one in found.items() if one is not None}

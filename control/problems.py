@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -47,6 +48,21 @@ async def handle(_request: Request, error: Exception) -> Response:
     """Starlette's hook for Problem."""
     assert isinstance(error, Problem)
     return response(error)
+
+
+async def handle_http(_request: Request, error: Exception) -> Response:
+    """Starlette's own refusals in the same shape."""
+    assert isinstance(error, HTTPException)
+    kind = {404: Kind.NOT_FOUND, 403: Kind.FORBIDDEN}.get(error.status_code, Kind.USAGE)
+    body = {
+        "type": f"urn:streamforge:problem:{kind.slug}",
+        "title": kind.slug,
+        "status": error.status_code,
+        "detail": error.detail,
+    }
+    return JSONResponse(
+        body, status_code=error.status_code, media_type="application/problem+json", headers=error.headers
+    )
 
 
 def exit_code(slug: str) -> int:

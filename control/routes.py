@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -19,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control import metrics
 from control.metrics import json_safe
-from control.problems import Kind, Problem, handle
+from control.problems import Kind, Problem, handle, handle_http
 from control.state import State
 from control.values import check_topic, read_topic
 
@@ -82,6 +84,8 @@ def sse(frames: AsyncIterator[str]) -> Response:
 
 
 async def values_stream(request: Request) -> Response:
+    check_watchers(state_of(request))
+
     async def frames() -> AsyncIterator[str]:
         with watching(state_of(request)) as state:
             seen = 0
@@ -95,6 +99,7 @@ async def values_stream(request: Request) -> Response:
 
 async def live_stream(request: Request) -> Response:
     """Everything the page needs in one connection: browsers allow six to a host."""
+    check_watchers(state_of(request))
 
     async def frames() -> AsyncIterator[str]:
         with watching(state_of(request)) as state:
@@ -109,20 +114,20 @@ async def live_stream(request: Request) -> Response:
     return sse(frames())
 
 
-class watching:  # noqa: N801 - reads as a statement: `with watching(state) as state`
+def check_watchers(state: State) -> None:
+    """Before the answer begins. Raises Problem."""
+    if state.values.watchers >= WATCHERS_MAX:
+        raise Problem(Kind.CONFLICT, f"{WATCHERS_MAX} pages are open already; close one")
+
+
+@contextmanager
+def watching(state: State) -> Iterator[State]:
     """Counts who looks: values are read from the stream only while someone does."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-
-    def __enter__(self) -> State:
-        if self.state.values.watchers >= WATCHERS_MAX:
-            raise Problem(Kind.CONFLICT, f"{WATCHERS_MAX} pages are open already; close one")
-        self.state.values.watch(1)
-        return self.state
-
-    def __exit__(self, *_: object) -> None:
-        self.state.values.watch(-1)
+    state.values.watch(1)
+    try:
+        yield state
+    finally:
+        state.values.watch(-1)
 
 
 async def tail(request: Request) -> Response:
@@ -130,11 +135,13 @@ async def tail(request: Request) -> Response:
     topic = request.path_params["topic"]
     check_topic(topic)
     last = number(request, "last", 10, 100_000)
-    follow = request.query_params.get("follow", "true") == "true"
+    follow = request.query_params.get("follow", "true")
+    if follow not in ("true", "false"):
+        raise Problem(Kind.USAGE, f"follow is {follow[:40]!r}; right would be true or false")
     state = state_of(request)
 
     async def lines() -> AsyncIterator[str]:
-        async for record in read_topic(state.context, topic, last, follow):
+        async for record in read_topic(state.context, topic, last, follow == "true"):
             yield json.dumps(json_safe(record), default=str) + "\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
@@ -142,8 +149,8 @@ async def tail(request: Request) -> Response:
 
 def number(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or int(text) > most:
-        raise Problem(Kind.USAGE, f"{name} is {text!r}; right would be a number from 0 to {most}")
+    if not text.isdecimal() or len(text) > len(str(most)) or int(text) > most:
+        raise Problem(Kind.USAGE, f"{name} is {text[:40]!r}; right would be a number from 0 to {most}")
     return int(text)
 
 
@@ -151,16 +158,12 @@ async def restart(request: Request) -> Response:
     return await act(request, "restart")
 
 
-async def kill(request: Request) -> Response:
-    return await act(request, "kill")
-
-
 async def act(request: Request, name: str) -> Response:
     """Have the tree do something to one component or branch."""
     state = state_of(request)
     if not request.app.state.may_act:
         detail = (
-            f"this port only reads; in a terminal: streamforge {name} {request.path_params['id'].rsplit('/', 1)[-1]}"
+            f"this port only reads; in a terminal: streamforge restart {request.path_params['id'].rsplit('/', 1)[-1]}"
         )
         raise Problem(Kind.FORBIDDEN, detail)
     node = state.find(request.path_params["id"])
@@ -201,7 +204,6 @@ ROUTES: list[BaseRoute] = [
     Route("/api/v1/live", live_stream),
     Route("/api/v1/topics/{topic}/tail", tail),
     Route("/api/v1/components/{id:path}/restart", restart, methods=["POST"]),
-    Route("/api/v1/components/{id:path}/kill", kill, methods=["POST"]),
     Mount("/", StaticFiles(directory=PAGE, html=True)),
 ]
 
@@ -209,6 +211,8 @@ ROUTES: list[BaseRoute] = [
 def app(state: State, hosts: list[str], may_act: bool) -> Starlette:
     """`hosts`: the Host headers to answer; a page from elsewhere that points a name at this address gets nothing."""
     middleware = [Middleware(Headers), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
-    made = Starlette(routes=ROUTES, middleware=middleware, exception_handlers={Problem: handle})
+    made = Starlette(
+        routes=ROUTES, middleware=middleware, exception_handlers={Problem: handle, HTTPException: handle_http}
+    )
     made.state.gateway, made.state.may_act = state, may_act
     return made

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from actors.context import Context
+from actors.context import Context, Status
 from actors.io_actor import IoActor
 from control.local_socket import listen, socket_path
 from control.routes import app
@@ -21,6 +21,7 @@ from schemas import VERSION
 from schemas.gateway import ApiConfig
 
 STOP_WITHIN_S = 3
+AGAIN_AFTER_S = 5.0
 
 
 class PortTaken(Exception):
@@ -62,21 +63,39 @@ async def run(context: Context) -> None:
     path = socket_path(Path(context.config["data_dir"]))
     values = Values(context)
     state = State(context, VERSION, values)
-    port, local = bind(config), listen(path)
-    page = server(app(state, hosts(config), may_act=False))
     commands = server(app(state, ["*"], may_act=True))
-    context.facts |= {"address": f"http://{config.host}:{port.getsockname()[1]}/", "socket": str(path)}
+    context.facts["socket"] = str(path)
     context.on_tree = state.take
     context.watch_tree()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(page.serve(sockets=[port]))
-        tasks.create_task(commands.serve(sockets=[local]))
-        reading = tasks.create_task(values.run())
+        tasks.create_task(commands.serve(sockets=[listen(path)]))
+        others = [tasks.create_task(values.run()), tasks.create_task(serve_page(context, config, state))]
         context.ready()
         await context.stopping.wait()
-        page.should_exit = commands.should_exit = True
-        reading.cancel()
+        commands.should_exit = True
+        for task in others:
+            task.cancel()
     path.unlink(missing_ok=True)
+
+
+async def serve_page(context: Context, config: ApiConfig, state: State) -> None:
+    """Serve the port until cancelled; one that is taken is tried again, and the command line works meanwhile."""
+    while True:
+        try:
+            port = bind(config)
+            break
+        except PortTaken as taken:
+            context.health(Status.DEGRADED, str(taken))
+            await asyncio.sleep(AGAIN_AFTER_S)
+    context.health(Status.HEALTHY)
+    context.facts["address"] = f"http://{config.host}:{port.getsockname()[1]}/"
+    page = server(app(state, hosts(config), may_act=False))
+    serving = asyncio.create_task(page.serve(sockets=[port]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        page.should_exit = True
+        await serving
 
 
 class LocalApi(IoActor):

@@ -142,9 +142,10 @@ async def read_topic(context: Context, topic: str, last: int, follow: bool) -> A
         while not context.stopping.is_set():
             polled = await consumer.poll(BATCH_MAX, 0.5)
             for (name, partition), messages in polled.items():
-                for shown in show(codec, name, partition, messages):
+                wanted = messages if follow else [m for m in messages if m.offset < ends[name, partition]]
+                for shown in show(codec, name, partition, wanted):
                     yield shown
-            if not follow and not polled and all([await consumer.position(p) >= ends[p] for p in places]):
+            if not follow and all([await consumer.position(p) >= ends[p] for p in places]):
                 return
     except StreamLost as lost:
         yield {"error": f"{topic} cannot be read: {lost}"}

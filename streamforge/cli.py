@@ -74,8 +74,7 @@ def check(file: Path, as_json: AsJson = False) -> None:
 
     if not as_json:
         good = checked(file)
-        points = len(good.adapters)
-        print(f"{file}: good (version {good.version}, {points} adapters, {len(good.sinks)} sinks)")
+        print(f"{file}: good (version {good.version}; adapters: {len(good.adapters)}, sinks: {len(good.sinks)})")
         return
     try:
         print(json.dumps({"ok": True, "version": load(file).version, "problems": []}))
@@ -89,11 +88,30 @@ def check(file: Path, as_json: AsJson = False) -> None:
 def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
     """Run the gateway of a file until SIGTERM or Ctrl-C; this is what systemd starts."""
     good = checked(file)
+    from control.problems import Kind, Problem
     from streamforge.daemon import run_daemon
     from streamforge.plan import plan
 
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(
+            Kind.USAGE, f"{data} cannot be the data directory: {error.strerror}; name another with --data"
+        ) from None
+    ports_free(good)
     raise typer.Exit(run_daemon(plan(good, data.resolve()), data.resolve(), gateway_id=good.gateway.gateway.id))
+
+
+def ports_free(good: Checked) -> None:
+    """Before anything starts: the broker's ports must be ours to take. Raises Problem."""
+    from control.problems import Kind, Problem
+    from streamforge.system import is_free
+
+    stream = good.gateway.stream
+    for port in () if stream.bootstrap else (stream.port, stream.port + 1):
+        if not is_free(port):
+            text = f"port {port} of the local stream is in use by another program (a gateway that runs already?); set another stream.port"
+            raise Problem(Kind.CONFLICT, text)
 
 
 @app.command(epilog="Example: streamforge demo --seconds 60 --json")
@@ -148,13 +166,17 @@ def tail(
     as_json: AsJson = False,
 ) -> None:
     """Show a topic's records, the newest first ones and then what comes."""
+    from urllib.parse import quote
+
     from control.problems import Kind, Problem
     from streamforge.client import Gateway
     from streamforge.tables import show_record
 
     out = console()
     with Gateway(data) as gateway:
-        for record in gateway.lines(f"/api/v1/topics/{topic}/tail?last={last}&follow={str(follow).lower()}"):
+        for record in gateway.lines(
+            f"/api/v1/topics/{quote(topic, safe='')}/tail?last={last}&follow={str(follow).lower()}"
+        ):
             if "error" in record:
                 raise Problem(Kind.UNREACHABLE, record["error"])
             print(json.dumps(record), flush=True) if as_json else show_record(out, record)

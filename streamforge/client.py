@@ -58,7 +58,7 @@ class Gateway:
             response = self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise self._away(error) from None
-        if response.status_code >= 400 and response.headers.get("content-type", "").startswith("application/problem"):
+        if response.status_code >= 400 and response.headers.get("content-type") != "application/json":
             raise _refusal(response)
         return response.json()
 
@@ -77,5 +77,8 @@ class Gateway:
 
 
 def _refusal(response: httpx.Response) -> Refused:
-    body = response.json()
-    return Refused(body.get("title", "internal"), body.get("detail", response.text))
+    try:
+        body = response.json()
+        return Refused(body["title"], body["detail"])
+    except (ValueError, KeyError, TypeError):
+        return Refused("internal", f"the gateway answered {response.status_code}: {response.text[:200]}")

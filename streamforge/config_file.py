@@ -100,7 +100,7 @@ def _each(source: Source, section: str, kind: str, table: dict[str, str], proble
         name = entry.get(kind) if isinstance(entry, dict) else None
         if not isinstance(entry, dict):
             continue  # Gateway's own check has said so
-        if name not in table:
+        if not isinstance(name, str) or name not in table:
             given = f"{name!r} is not known" if name is not None else "is missing"
             message = f"{given}; right would be one of {', '.join(table)}{_meant(str(name), table)}"
             problems.append(Problem(source.name, source.line((*where, kind)), _path((*where, kind)), message))
@@ -121,7 +121,8 @@ def _validated(model: type[Any], source: Source, where: Where, problems: list[Pr
 
 
 def _problem(source: Source, where: Where, model: type[BaseModel], detail: ErrorDetails) -> Problem:
-    steps = tuple(s for s in detail["loc"] if not _is_tag(s))
+    *around, last = detail["loc"] or ("",)
+    steps = (*(s for s in around if not _is_tag(s)), last) if detail["loc"] else ()
     place = (*where, *steps)
     line = source.line(place)
     if len(steps) >= 3 and steps[0] == "points" and place not in source.lines:
@@ -140,7 +141,7 @@ def _words(detail: ErrorDetails, model: type[BaseModel], steps: Where) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         known = _known_fields(model, steps)
-        return f"is not a known field{_meant(str(steps[-1]), known)}; known are {', '.join(known)}"
+        return f"is not a known field{_meant(str(detail['loc'][-1]), known)}; known are {', '.join(known)}"
     if kind == "value_error":
         text = str(detail["ctx"]["error"])
         return f"{_shown(given)} {text}" if text.startswith(("is ", "has ")) else text

@@ -67,6 +67,8 @@ class Source:
 def read(path: Path) -> Source:
     """Raises Unreadable with what was wrong and where."""
     try:
+        if not path.is_file():
+            raise Unreadable("is not there" if not path.exists() else "is not a file")
         if path.stat().st_size > SIZE_MAX:
             raise Unreadable(f"is {path.stat().st_size} bytes; right would be at most {SIZE_MAX}")
         text = path.read_text(encoding="utf-8-sig")
@@ -118,7 +120,10 @@ def _build(loader: _Loader, node: yaml.Node, where: Where, lines: dict[Where, in
         return [_build(loader, item, (*where, i), lines, left) for i, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _build_mapping(loader, node, where, lines, left)
-    return loader.construct_object(node)
+    try:
+        return loader.construct_object(node)
+    except ValueError as error:
+        raise Unreadable(f"cannot be read: {error}", node.start_mark.line + 1) from None
 
 
 def _build_mapping(

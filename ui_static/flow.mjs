@@ -23,7 +23,7 @@ export function Flow({ flow, now, select }) {
         <h3>Adapters</h3>
         ${adapters.map((a) => html`<${Card} key=${a.id} item=${a} select=${select}>
           <span>${a.protocol}</span>
-          ${a.last_reading_at ? html`<span>last ${duration(now - a.last_reading_at / 1e6)}</span>` : html`<span>no reading yet</span>`}
+          ${a.last_reading_at ? html`<span>last ${duration(now - Date.parse(a.last_reading_at) / 1000)}</span>` : html`<span>no reading yet</span>`}
           ${a.rejected ? html`<span>${count(a.rejected)} rejected</span>` : null}
         <//>`)}
         ${adapters.length ? null : html`<p class="quiet">No adapter is configured.</p>`}

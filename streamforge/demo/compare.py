@@ -135,17 +135,18 @@ async def _read_stream(bootstrap: str, partitions: int, since_ms: int, seen: See
         consumer.assign({place: ends[place] if begin is None else begin for place, begin in begins.items()})
         while any([await consumer.position(place) < ends[place] for place in places]):
             for place, messages in (await consumer.poll(POLL_MAX, 0.5)).items():
-                _take(codec, *place, messages, seen)
+                _take(codec, *place, messages, since_ms * 1000, seen)
     finally:
         await consumer.stop()
 
 
-def _take(codec: Codec, topic: str, partition: int, messages: list[Any], seen: Seen) -> None:
+def _take(codec: Codec, topic: str, partition: int, messages: list[Any], since: int, seen: Seen) -> None:
+    """Note what was read from the machines since (microseconds): a backlog of an earlier run is not of this one."""
     decoded = codec.decode(topic, partition, messages)
     into = {**dict.fromkeys(RAW, seen.raw), **dict.fromkeys(CLEAN, seen.clean)}.get(topic)
     for records in decoded.records:
         if into is not None:
-            into.update(readings(records))
+            into.update(of_run(records, since))
     for document in decoded.documents:
         fields = document.fields
         if document.schema == "aggregate":
@@ -153,17 +154,17 @@ def _take(codec: Codec, topic: str, partition: int, messages: list[Any], seen: S
             window = (fields["asset_id"], fields["parameter"], fields["interval"], fields["window_start"])
             seen.windows[window] = fields["count"]
         elif document.schema == "dead_letter":
-            _take_dead_letter(codec, fields, seen)
+            _take_dead_letter(codec, fields, since, seen)
 
 
-def _take_dead_letter(codec: Codec, fields: dict[str, Any], seen: Seen) -> None:
+def _take_dead_letter(codec: Codec, fields: dict[str, Any], since: int, seen: Seen) -> None:
     """The refused reading itself stands in the dead letter, as it stood in its topic."""
     if fields["topic"] not in RAW:
-        seen.rejects += 1
+        seen.rejects += fields["arrived_at"] >= since
         return
     message = _Message(fields["offset"], fields["arrived_at"] // 1000, None, fields["original"])
     for records in codec.decode(fields["topic"], fields["partition"], [message]).records:
-        seen.refused.update(readings(records))
+        seen.refused.update(of_run(records, since))
 
 
 @dataclass
@@ -184,6 +185,11 @@ def readings(records: Records) -> Iterator[Reading]:
         value = records.value(row)
         shown = repr(value) if records.kind[row] == Kind.DOUBLE else value
         yield series.asset, series.parameter, gateway if device == NO_TIME else device, gateway, shown
+
+
+def of_run(records: Records, since: int) -> Iterator[Reading]:
+    """The readings that were read from the machines since then."""
+    return (reading for reading, new in zip(readings(records), records.gateway_time >= since, strict=True) if new)
 
 
 def _read_database(dsn: str, since_ms: int, seen: Seen) -> None:

@@ -49,7 +49,7 @@ class Historian:
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [str(binaries / "postgres"), "-D", str(self.directory), *settings],
-                stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", user=user,
+                stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", user=user, start_new_session=True,
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0),
             )  # fmt: skip
         self._wait(log)
@@ -63,8 +63,21 @@ class Historian:
             self.directory.mkdir(parents=True, exist_ok=True)
             server = PostgresServer(self.directory, cleanup_mode=None)
             server.ensure_pgdata_inited()
-        (self.directory / "postmaster.pid").unlink(missing_ok=True)
+        self._forget_the_dead()
         return server.bin_path, server.system_user
+
+    def _forget_the_dead(self) -> None:
+        """Take away the pid file of a server that was killed. Raises NoHistorian for one that lives."""
+        file = self.directory / "postmaster.pid"
+        try:
+            pid = int(file.read_text().split()[0])
+        except (FileNotFoundError, ValueError, IndexError):
+            pid = 0
+        if pid and Path(f"/proc/{pid}/exe").exists() and "postgres" in Path(f"/proc/{pid}/cmdline").read_text():
+            raise NoHistorian(
+                f"{self.directory} is served already by process {pid}; end it, or name another directory with --data"
+            )
+        file.unlink(missing_ok=True)
 
     def _wait(self, log: Path) -> None:
         assert self._process is not None

@@ -13,8 +13,8 @@ from control.problems import Problem
 from streamforge.demo.parts import DemoFailed, Parts
 from streamforge.tables import number
 
-STILL = 3
-"""So many looks in a row without any movement count as drained."""
+STILL = 8
+"""So many looks in a row without any movement count as drained: longer than lags take to be measured anew."""
 LOOK_EVERY_S = 0.5
 
 
@@ -121,11 +121,11 @@ class Meter:
                 return bound
         return None
 
-    def random_victim(self, chance: random.Random | Any) -> tuple[str, int] | None:
+    def random_victim(self) -> tuple[str, int] | None:
         """A random living worker or branch."""
         tree = self.tree()
         nodes = [n for n in view.walk(tree) if n.get("pid") and n is not tree] if tree else []
-        node = chance.choice(nodes) if nodes else None
+        node = random.choice(nodes) if nodes else None  # noqa: S311 - no secret
         return (node["id"], node["pid"]) if node else None
 
     def wait_until_drained(self, seconds: float) -> None:
@@ -148,6 +148,8 @@ class Meter:
         if tree is None:
             return None
         flow = view.flow(tree, view.Rates())
+        if any(hop["status"] != "HEALTHY" or hop["lag"] is None for hop in (*flow["stages"], *flow["sinks"])):
+            return None
         if any(hop["lag"] for hop in (*flow["stages"], *flow["sinks"])):
             return None
         names = ("read_total", "written_total", "stored_total", "readings_total")

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 from streamforge.client import Gateway
 from streamforge.demo.gateway_file import Ports, gateway_file
 from streamforge.demo.historian import Historian
-from streamforge.system import die_with_parent, free_ports
+from streamforge.system import die_with_parent, free_ports, is_free
 
 GATEWAY_STOPS_WITHIN_S = 90.0
 LOG_TAIL_LINES = 15
@@ -30,12 +31,25 @@ class Parts:
         self.data.mkdir(parents=True, exist_ok=True)
         self.gateway_data = self.data / "gateway"
         self.historian = Historian(self.data / "postgres")
+        if page and not is_free(page):
+            raise DemoFailed(f"port {page} for the page is in use; name another with --page, or 0 for a free one")
         modbus, opcua, mqtt, kafka = _ports_with_neighbour()
         self.ports = Ports(modbus, opcua, mqtt, self.historian.port, kafka, page)
         self.file = self.data / "gateway.yaml"
         self.file.write_text(gateway_file(self.ports, durability, chaos), encoding="utf-8")
         self._plant: subprocess.Popen[bytes] | None = None
         self._gateway: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """The gateway first, its broker takes longest; it waits for the others as it would for real ones."""
@@ -104,13 +118,7 @@ class Parts:
 
 def _ports_with_neighbour() -> tuple[int, int, int, int]:
     """Four free ports, the last with a free one right after it."""
-    import socket
-
     while True:
         modbus, opcua, mqtt, kafka = free_ports(4)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", kafka + 1))
-                return modbus, opcua, mqtt, kafka
-            except OSError:
-                continue
+        if is_free(kafka + 1):
+            return modbus, opcua, mqtt, kafka

@@ -4,17 +4,20 @@ with the database, record by record.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from schemas.gateway import StreamConfig
 from stream.producer import StreamLost
+from streamforge.demo.historian import NoHistorian
 from streamforge.demo.meter import Meter
 from streamforge.demo.parts import DemoFailed, Parts
 
@@ -28,17 +31,30 @@ PARTITIONS = StreamConfig().partitions
 def run_demo(data: Path, seconds: float | None, as_json: bool, chaos: bool, page: int, durability: str) -> int:
     """The exit code: 0 when nothing was missing or doubled."""
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell that starts it with `&` has it ignored
     begun = float(os.environ.get("STREAMFORGE_STARTED") or time.time())
-    parts = Parts(data, page, durability, chaos)
-    show = Show(as_json)
     try:
-        parts.start()
-        return Demo(parts, show, begun, chaos).run(seconds)
-    except DemoFailed as failed:
+        with _alone(data), Parts(data, page, durability, chaos) as parts:
+            return Demo(parts, Show(as_json), begun, chaos).run(seconds)
+    except (DemoFailed, NoHistorian) as failed:
         print(f"streamforge demo: {failed}", file=sys.stderr)
         return 1
-    finally:
-        parts.stop()
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the directory: a second demo in it would take the first one's database away. Raises DemoFailed."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / "demo.lock").open("w")
+    except OSError as error:
+        raise DemoFailed(f"{data} cannot be used: {error.strerror}; name another directory with --data") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoFailed(f"another demo runs in {data}; end it, or name another directory with --data") from None
+        yield
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -109,7 +125,7 @@ class Demo:
                 self._kill_one()
 
     def _kill_one(self) -> None:
-        victim = self._meter.random_victim(random)
+        victim = self._meter.random_victim()
         if victim is None:
             return
         path, pid = victim

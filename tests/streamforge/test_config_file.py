@@ -94,6 +94,8 @@ def test_all_mistakes_are_reported_at_once():
         ("gateway:\n\t- x\n", 2, "not YAML"),
         ("gateway: {id: x}\n", None, "adapters"),
         ("- 1\n", 1, "is empty"),
+        ("gateway: {id: x}\nadapters: [{id: a, protocol: [b]}]\n", 2, "is not known; right would be one of modbus_tcp"),
+        ("gateway: {id: " + "9" * 5000 + "}\n", 1, "cannot be read"),
         ("gateway: &a [*a]\n", None, "refers to itself"),
         ("[" * 100_000 + "]" * 100_000, 1, "nested more than 50 deep"),
     ],
@@ -111,7 +113,7 @@ def test_an_alias_bomb_is_refused():
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path):
-    with pytest.raises(Invalid, match="No such file"):
+    with pytest.raises(Invalid, match="is not there"):
         load(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"gateway: \xff\xfe")
     with pytest.raises(Invalid, match="not UTF-8"):
