@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from schemas.records import Quality
 from tests.kit.pages import branch, readings, worker
 
+pytestmark = pytest.mark.xdist_group("page")
+
 ADAPTER = worker("data_path/adapters/presses", counters={"readings_total": 100}, facts={"protocol": "modbus_tcp"})
 FAILED = worker(
     "data_path/sinks/cloud",

@@ -101,8 +101,9 @@ def page_server() -> Iterator[PageServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For one module, kept together by an xdist group: Playwright holds the thread's event loop until it is stopped."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is not installed; this helps: apt-get install chromium")
