@@ -17,6 +17,8 @@ CRITICAL = ("stream", "data_path/processing")
 """Branches whose failure makes the gateway UNHEALTHY; anything else makes it DEGRADED."""
 
 RATE_WINDOW_S = 5.0
+READINGS = ("telemetry.raw", "telemetry.clean", "events.raw", "events.clean", "alarms.raw")
+"""Topics that hold readings; sinks store windows besides."""
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -164,6 +166,7 @@ def _sink(node: Node, rates: Rates) -> dict[str, Any]:
     return {
         **_base(node),
         "rate": rates.of(node["id"], "stored_total"),
+        "readings_rate": sum(rates.of(node["id"], f'stored_total{{topic="{topic}"}}') for topic in READINGS),
         "refused": total(node.get("counters", {}), "refused_total"),
         "lag": total(gauges, "lag"),
         "latency_p50_ms": gauges.get("latency_p50_ms"),

@@ -90,7 +90,7 @@ function Header({ state }) {
     <span><${Status} status=${state.health.status} /> <span class="quiet">${sentence(state.health.status)}</span></span>
     <div class="figures">
       <div class="figure"><b>${rate(total(adapters, "rate"))}</b> <span>read</span></div>
-      <div class="figure"><b>${rate(total(sinks, "rate"))}</b> <span>stored</span></div>
+      <div class="figure"><b>${rate(total(sinks, "readings_rate"))}</b> <span>stored</span></div>
       <div class="figure"><b>${count(total(sinks, "lag"))}</b> <span>waiting</span></div>
       <div class="figure"><b>${latency.length ? milliseconds(Math.max(...latency)) : "–"}</b> <span>late</span></div>
     </div>

@@ -97,7 +97,7 @@ class Meter:
             return f"{elapsed:6.0f} s  {problem.detail}"
         self.tree()
         read = sum(a["rate"] for a in flow["adapters"])
-        stored = sum(s["rate"] for s in flow["sinks"])
+        stored = sum(s["readings_rate"] for s in flow["sinks"])
         waiting = sum(s["lag"] for s in flow["sinks"])
         late = [s["latency_p50_ms"] for s in flow["sinks"] if s["latency_p50_ms"] is not None]
         words = f"{elapsed:6.0f} s  {health['status']:<9}  read {number(read):>6}/s  stored {number(stored):>6}/s  waiting {number(waiting):>5}"
