@@ -6,6 +6,7 @@ Validated values travel between processes as the original JSON, so a model is al
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -59,7 +60,7 @@ class StreamConfig(Model):
     """`synced`: a reading counts as accepted when it is on the disk. `lazy`: when the broker has it; a power cut may lose the last seconds."""
     disk_budget: Size = 20 * 2**30
     """How much disk the local stream may use."""
-    bootstrap: str | None = None
+    bootstrap: Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}(,[^\s:/]+:\d{1,5})*$")] | None = None
     """host:port of a Kafka-compatible cluster to use instead of the gateway's own broker."""
     port: Annotated[int, Field(ge=1024, le=65534)] = 19092
     """Loopback port of the gateway's own broker; the next one is the controller's."""
@@ -138,6 +139,14 @@ class RangeRule(Model):
     min: float | None = None
     max: float | None = None
     quality: QualityField = Quality.BAD
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("range: has neither min nor max; right would be at least one of them")
+        if self.min is not None and self.max is not None and self.min >= self.max:
+            raise ValueError(f"range: min {self.min:g} is not below max {self.max:g}")
+        return self
 
 
 class RateRule(Model):
@@ -256,8 +265,18 @@ class SupervisionConfig(Model):
     backoff_most: Duration = 30
 
 
+def _address(given: Any) -> Any:
+    """An IP address of this machine, or `localhost`: names may come to mean another address."""
+    if isinstance(given, str) and given != "localhost":
+        try:
+            ipaddress.ip_address(given)
+        except ValueError:
+            raise ValueError("is not an IP address; right would be 127.0.0.1, or 0.0.0.0 for every network") from None
+    return given
+
+
 class ApiConfig(Model):
-    host: str = "127.0.0.1"
+    host: Annotated[str, BeforeValidator(_address)] = "127.0.0.1"
     """Address the page and API listen on. Anything but loopback shows the plant's values to that network."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0: a free one, printed at start."""
@@ -275,6 +294,14 @@ class Gateway(Model):
     sinks: list[dict[str, Any]] = Field(default_factory=list)
     supervision: SupervisionConfig = SupervisionConfig()
     api: ApiConfig = ApiConfig()
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.stream.bootstrap is None and self.api.port in (self.stream.port, self.stream.port + 1):
+            raise ValueError(
+                f"api.port: {self.api.port} is one of the local stream's ports; right would be another one"
+            )
+        return self
 
 
 _SECRET = re.compile(r"\$\{secret:([A-Za-z0-9_.-]+)\}")

@@ -36,12 +36,22 @@ _written = PlainSerializer(lambda value: f"{value:.6f}s", return_type=str, when_
 """As JSON a duration is text with its unit again, so that what one process wrote another can validate."""
 
 Duration = Annotated[
-    float, BeforeValidator(seconds, json_schema_input_type=str), _written, Field(gt=0, json_schema_extra={"examples": ["1s", "500ms"]})
+    float,
+    BeforeValidator(seconds, json_schema_input_type=str),
+    _written,
+    Field(gt=0, json_schema_extra={"examples": ["1s", "500ms"]}),
 ]
 """Seconds as a float after validation."""
 
 MaybeZeroDuration = Annotated[
-    float, BeforeValidator(seconds, json_schema_input_type=str), _written, Field(ge=0, json_schema_extra={"examples": ["0s", "20ms"]})
+    float,
+    BeforeValidator(seconds, json_schema_input_type=str),
+    _written,
+    Field(ge=0, json_schema_extra={"examples": ["0s", "20ms"]}),
 ]
 
-Size = Annotated[int, BeforeValidator(octets, json_schema_input_type=int | str), Field(gt=0, json_schema_extra={"examples": ["64 MiB", "20 GiB"]})]
+Size = Annotated[
+    int,
+    BeforeValidator(octets, json_schema_input_type=int | str),
+    Field(gt=0, json_schema_extra={"examples": ["64 MiB", "20 GiB"]}),
+]

@@ -139,3 +139,23 @@ def test_no_damage_to_the_text_ends_in_anything_but_invalid(data):
     else:
         return
     assert problems
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("api: {host: plantpc}", 'api.host: "plantpc" is not an IP address'),
+        ("api: {port: 19092}", "is one of the local stream's ports"),
+        ("stream: {bootstrap: nonsense}", "stream.bootstrap"),
+        ("rules: [{range: {min: 5, max: 1}}]", "min 5 is not below max 1"),
+        ("rules: [{range: {}}]", "neither min nor max"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_now(extra, words):
+    text = (
+        GOOD.replace("stream: {durability: synced, disk_budget: 20 GiB}\n", "") if extra.startswith("stream") else GOOD
+    )
+    text = (
+        text.replace(GOOD[GOOD.index("rules:") : GOOD.index("aggregates:")], "") if extra.startswith("rules") else text
+    )
+    assert words in "\n".join(mistakes(text + extra + "\n"))
