@@ -19,12 +19,13 @@ import structlog
 from actors.context import Context, Status
 from actors.io_actor import IoActor
 from schemas.gateway import StreamConfig
-from stream import broker_aot, broker_java
-from stream.broker_claim import Claim
-from stream.broker_run import Broker, BrokerDied, Started
-from stream.broker_settings import STRAY, SWALLOWED, Place
-from stream.broker_transactions import Watch, settle
-from stream.broker_wire import answers, split
+from stream.broker import aot as broker_aot
+from stream.broker import java as broker_java
+from stream.broker.claim import Claim
+from stream.broker.run import Broker, BrokerDied, Started
+from stream.broker.settings import STRAY, SWALLOWED, Place
+from stream.broker.transactions import Watch, settle
+from stream.broker.wire import answers, split
 from stream.parts import KAFKA_VERSION, Jars, parts_directory, ready_jars
 
 ASK_EVERY_S = 3.0

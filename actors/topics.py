@@ -17,7 +17,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from actors.context import Context, Status
 from actors.io_actor import IoActor
 from schemas.gateway import StreamConfig
-from stream.broker_data import sync_directory
+from stream.broker.data import sync_directory
 from stream.topics import TOPICS, Plan, plan, settings, topic
 
 WITHIN_S = 45

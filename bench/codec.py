@@ -14,7 +14,7 @@ from aiokafka import ConsumerRecord
 
 from schemas.records import Classification, Document, Quality, Series
 from stream.codec import Codec, SchemaIds, Template, encode_columns
-from stream.codec_avro import Writers, encode
+from stream.codec.avro import Writers, encode
 
 SERIES = 1000
 NOW = time.time_ns() // 1000

@@ -21,7 +21,7 @@ from typing import Any
 
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
-from stream.broker_wire import answers, split
+from stream.broker.wire import answers, split
 from stream.consumer import StreamConsumer
 from stream.producer import Pack, Parcel, Partition, StreamLost, StreamProducer, packs
 

@@ -1,6 +1,6 @@
 """Kafka's jars: which ones (kafka.lock), where they lie, whether each is the one that was pinned, and how a missing one is fetched.
 
-`python -m stream.parts` makes everything a broker needs ready: the jars, a Java that fits (broker_java.py) and its AOT cache (broker_aot.py).
+`python -m stream.parts` makes everything a broker needs ready: the jars, a Java that fits (broker/java.py) and its AOT cache (broker/aot.py).
 Not responsible for Java itself, which comes with a Python package, nor for starting a broker.
 """
 
@@ -198,7 +198,8 @@ def alone(directory: Path) -> Iterator[None]:
 
 def main() -> int:
     """Make everything ready; 0 when it is."""
-    from stream import broker_aot, broker_java
+    from stream.broker import aot as broker_aot
+    from stream.broker import java as broker_java
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """Every topic of the local stream in one table (SPEC section 3), the settings that follow from it, and what to change on a broker that differs.
 
-Pure: no broker is asked here (actors/topics.py does). Broker-wide settings stand in broker_settings.py.
+Pure: no broker is asked here (actors/topics.py does). Broker-wide settings stand in broker/settings.py.
 
 Sizes: `share` is a topic's part of `disk_budget`. All shares together leave room for the topics that are never evicted. Kafka frees whole
 segments only, so segments shrink with the share: four of them at least make up what a partition may hold.

@@ -17,7 +17,7 @@ from typing import Any
 
 from actors import broker
 from actors.context import Context
-from stream.broker_settings import free_ports
+from stream.broker.settings import free_ports
 
 WITHIN_S = 90
 ROOT = Path(__file__).parents[2]

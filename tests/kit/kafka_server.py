@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 
 from actors.topics import ensure
-from stream import broker_aot, broker_java
-from stream.broker_run import Broker
-from stream.broker_settings import Place, free_ports
+from stream.broker import aot as broker_aot
+from stream.broker import java as broker_java
+from stream.broker.run import Broker
+from stream.broker.settings import Place, free_ports
 from stream.parts import parts_directory, ready_jars
 
 PARTITIONS = 12

@@ -19,12 +19,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from actors import broker as broker_actor
 from actors.context import Context, Status
-from stream import broker_claim, broker_settings
-from stream.broker_claim import Claimed
-from stream.broker_data import DataError
-from stream.broker_process import start
-from stream.broker_run import BrokerDied
-from stream.broker_settings import free_ports
+from stream.broker import claim as broker_claim
+from stream.broker import settings as broker_settings
+from stream.broker.claim import Claimed
+from stream.broker.data import DataError
+from stream.broker.process import start
+from stream.broker.run import BrokerDied
+from stream.broker.settings import free_ports
 from tests.kit.broker_actor import ROOT, config, launch, running
 from tests.kit.kafka import one_topic
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import broker_process
-from stream.broker_fencing import after, fenced
-from stream.broker_repair import METADATA
+from stream.broker import process as broker_process
+from stream.broker.fencing import after, fenced
+from stream.broker.repair import METADATA
 from tests.kit.kafka_server import make
 
 

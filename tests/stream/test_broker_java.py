@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream import broker_aot, broker_java
+from stream.broker import aot as broker_aot
+from stream.broker import java as broker_java
 from stream.parts import PartsError, ready_jars
 
 

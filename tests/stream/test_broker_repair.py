@@ -11,9 +11,9 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.broker_data import DataError
-from stream.broker_metadata_log import batch_after, check, whole_until
-from stream.broker_repair import Repair, checkpoint_whole, partition_metadata, quorum_state_whole, right_id, topic_id
+from stream.broker.data import DataError
+from stream.broker.metadata_log import batch_after, check, whole_until
+from stream.broker.repair import Repair, checkpoint_whole, partition_metadata, quorum_state_whole, right_id, topic_id
 
 RECOVERY = "0\n2\n__consumer_offsets 0 0\npractice 1 20\n"
 QUORUM = '{"leaderId":1,"leaderEpoch":1,"votedId":-1,"votedDirectoryId":"AAAAAAAAAAAAAAAAAAAAAA","data_version":1}'

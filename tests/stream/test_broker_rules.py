@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import broker_settings
-from stream.broker_data import Data, DataError, Identity, judge, new_cluster_id, read_properties
-from stream.broker_reasons import explain
-from stream.broker_settings import Place, broker_properties, controller_properties, log_properties
-from stream.broker_transactions import Fence, Known, Marker, Open
-from stream.broker_transactions import judge as judge_transaction
+from stream.broker import settings as broker_settings
+from stream.broker.data import Data, DataError, Identity, judge, new_cluster_id, read_properties
+from stream.broker.reasons import explain
+from stream.broker.settings import Place, broker_properties, controller_properties, log_properties
+from stream.broker.transactions import Fence, Known, Marker, Open
+from stream.broker.transactions import judge as judge_transaction
 from stream.parts import KAFKA_VERSION
 
 HERE = Path("data")

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.produce import ProduceRequest_v3
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from stream.broker_transactions import (
+from stream.broker.transactions import (
     Fence,
     Marker,
     Open,
@@ -22,7 +22,7 @@ from stream.broker_transactions import (
     open_transactions,
     settle,
 )
-from stream.broker_wire import Wire, split
+from stream.broker.wire import Wire, split
 from tests.kit.kafka import MakeTopic, one_topic
 from tests.kit.kafka_server import make
 

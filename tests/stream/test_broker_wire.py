@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from stream.broker_requests import TAGS, DescribeTransactions
-from stream.broker_settings import free_ports
-from stream.broker_wire import Wire, answers, split
+from stream.broker.requests import TAGS, DescribeTransactions
+from stream.broker.settings import free_ports
+from stream.broker.wire import Wire, answers, split
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

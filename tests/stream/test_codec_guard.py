@@ -13,7 +13,7 @@ import pytest
 
 from schemas.records import Classification, Quality, Series
 from stream.codec import Codec, SchemaIds, Template, Undecodable, dead_letter
-from stream.codec_avro import FRAME, decode, parse, parsed
+from stream.codec.avro import FRAME, decode, parse, parsed
 from stream.schema_ids import own_schema
 from tests.kit.messages import messages
 

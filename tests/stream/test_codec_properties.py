@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from schemas.records import NO_TIME, Classification, Document, Kind, Quality, Series
 from stream.codec import Codec, SchemaIds, Template, encode_columns
-from stream.codec_avro import decode as decode_avro
-from stream.codec_avro import encode, parsed
-from stream.codec_template import prefix
+from stream.codec.avro import decode as decode_avro
+from stream.codec.avro import encode, parsed
+from stream.codec.template import prefix
 from tests.kit.messages import messages
 
 IDS = SchemaIds()

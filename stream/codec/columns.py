@@ -9,8 +9,8 @@ from operator import add
 import numpy as np
 
 from schemas.records import Value
-from stream.codec_template import Template
-from stream.codec_varint import TIME_MAX, TIME_MIN, spread
+from stream.codec.template import Template
+from stream.codec.varint import TIME_MAX, TIME_MIN, spread
 
 BULK_MIN = 16
 """Readings from which the NumPy way is faster."""

@@ -1,7 +1,7 @@
 """The broker's data directory: formatted once and recognised ever after.
 
 Beside Kafka's own files lies `identity.json`: cluster id, directory id and the Kafka that last wrote here. With it data of another version or
-cluster is refused in words, and a damaged meta.properties is written anew. Not responsible for who uses the data (broker_claim.py).
+cluster is refused in words, and a damaged meta.properties is written anew. Not responsible for who uses the data (claim.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from stream.broker_settings import NODE_ID, Place
+from stream.broker.settings import NODE_ID, Place
 from stream.parts import KAFKA_VERSION
 
 FREE_LEAST = 16 * 2**20

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.records import Classification, Series
-from stream.codec_template import prefix
+from stream.codec.template import prefix
 
 HEAD = 13
 """Bytes of framing and series key: what a series is recognised by."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stream.codec_varint import Longs, gather
+from stream.codec.varint import Longs, gather
 
 Rows = slice | npt.NDArray[np.intp]
 Bytes = npt.NDArray[np.uint8]

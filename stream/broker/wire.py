@@ -1,6 +1,6 @@
 """One connection for requests that aiokafka has no call for, with a deadline on each, and the question whether anybody answers at all.
 
-Frames and correlates; what is asked stands in broker_requests.py. Plain TCP on loopback: a broker with TLS or SASL is only asked by
+Frames and correlates; what is asked stands in requests.py. Plain TCP on loopback: a broker with TLS or SASL is only asked by
 aiokafka's own clients.
 """
 

@@ -1,6 +1,6 @@
 """The broker's settings as tables, each with its reason (DESIGN 6, PITFALLS 2), and the files made from them.
 
-Pure: values in, text out. Topic settings stand in topics.py, JVM options in broker_java.py.
+Pure: values in, text out. Topic settings stand in topics.py, JVM options in java.py.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from stream.broker_java import AOT_SINCE, Java
+from stream.broker.java import AOT_SINCE, Java
 from stream.parts import Jars
 
 CHECK_WITHIN_S = 30
@@ -64,9 +64,9 @@ async def _record(java: Java, jars: Jars, scratch: Path, into: Path) -> list[str
 
     What it said on its console.
     """
-    from stream.broker_practice import practise
-    from stream.broker_run import Broker
-    from stream.broker_settings import Place, free_ports
+    from stream.broker.practice import practise
+    from stream.broker.run import Broker
+    from stream.broker.settings import Place, free_ports
 
     broker = Broker(
         Place(scratch, free_ports()), java, jars, [f"-XX:AOTCacheOutput={into}"], durability="lazy", stop_within_s=120

@@ -1,6 +1,6 @@
 """Which Java runs the broker, whether it is new enough, and the options of its command line.
 
-Not responsible for the process (broker_process.py) nor for Kafka's own settings (broker_settings.py).
+Not responsible for the process (process.py) nor for Kafka's own settings (settings.py).
 """
 
 from __future__ import annotations

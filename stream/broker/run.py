@@ -1,6 +1,6 @@
 """One broker over one place: format if new, safe start unless the last stop was orderly, start, watch until it answers, stop.
 
-Used by the broker actor, by the training of the AOT cache and by the tests. Not responsible for claiming the data (broker_claim.py), for
+Used by the broker actor, by the training of the AOT cache and by the tests. Not responsible for claiming the data (claim.py), for
 watching it afterwards, or for reporting.
 """
 
@@ -12,16 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream import broker_metadata_log, broker_process, broker_settings
-from stream.broker_claim import refuse_taken_port
-from stream.broker_data import Data, DataError
-from stream.broker_fencing import fenced
-from stream.broker_java import Java, options
-from stream.broker_process import ChildProcess
-from stream.broker_reasons import explain
-from stream.broker_repair import METADATA, Repair
-from stream.broker_settings import Place
-from stream.broker_wire import answers
+from stream.broker import metadata_log as broker_metadata_log
+from stream.broker import process as broker_process
+from stream.broker import settings as broker_settings
+from stream.broker.claim import refuse_taken_port
+from stream.broker.data import Data, DataError
+from stream.broker.fencing import fenced
+from stream.broker.java import Java, options
+from stream.broker.process import ChildProcess
+from stream.broker.reasons import explain
+from stream.broker.repair import METADATA, Repair
+from stream.broker.settings import Place
+from stream.broker.wire import answers
 from stream.parts import Jars
 
 FORMAT_WITHIN_S = 60

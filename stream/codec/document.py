@@ -6,8 +6,8 @@ import struct
 from typing import Any
 
 from schemas.records import Document
-from stream.codec_avro import FRAME, encode
-from stream.codec_template import long, maybe_text, text, timestamp
+from stream.codec.avro import FRAME, encode
+from stream.codec.template import long, maybe_text, text, timestamp
 from stream.schema_ids import SchemaIds
 
 _STATISTICS = ("avg", "min", "max", "stddev", "p50", "p95", "p99", "first", "last")

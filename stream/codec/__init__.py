@@ -1,4 +1,4 @@
-"""Records to bytes and back: what the rest of the gateway uses. The parts stand in codec_*.py.
+"""Records to bytes and back: what the rest of the gateway uses. The parts stand in this folder.
 
 Writing    Template(series, ids.id_of("reading")).encode(value, gateway_time, ...)   one reading
            encode_columns(templates, values, gateway_time, ...)                      many, in one pass where they are alike
@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.records import Codes, Document, Records, Rows
-from stream.codec_avro import Undecodable, Writers
-from stream.codec_columns import encode_columns
-from stream.codec_document import DocumentEncoder, dead_letter
-from stream.codec_judged import judged
-from stream.codec_read import SERIES_MAX, Decoded, Decoder, Message
-from stream.codec_template import Template
+from stream.codec.avro import Undecodable, Writers
+from stream.codec.columns import encode_columns
+from stream.codec.document import DocumentEncoder, dead_letter
+from stream.codec.judged import judged
+from stream.codec.read import SERIES_MAX, Decoded, Decoder, Message
+from stream.codec.template import Template
 from stream.schema_ids import SchemaIds, UnknownSchema
 
 __all__ = [

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from schemas.records import Codes, Quality, Records, Rows
-from stream.codec_avro import Writers, encode
-from stream.codec_template import long, maybe_text
+from stream.codec.avro import Writers, encode
+from stream.codec.template import long, maybe_text
 
 _QUALITY = tuple(bytes((2 * q,)) for q in Quality)
 _ENDS_KEPT = 4096

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from schemas.records import NO_TIME, Document, Kind, Poison, Quality, Records
-from stream.codec_avro import Undecodable, Writers
-from stream.codec_cursor import Cursor
-from stream.codec_moving import EXACT, moving_part
-from stream.codec_series import HEAD, SeriesTable, series_of
+from stream.codec.avro import Undecodable, Writers
+from stream.codec.cursor import Cursor
+from stream.codec.moving import EXACT, moving_part
+from stream.codec.series import HEAD, SeriesTable, series_of
 from stream.schema_ids import SchemaIds
 
 SERIES_MAX = 500_000

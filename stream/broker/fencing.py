@@ -24,8 +24,8 @@ from aiokafka.protocol.types import (
 )
 from aiokafka.record.memory_records import MemoryRecords
 
-from stream.broker_metadata_log import whole_until
-from stream.broker_settings import NODE_ID
+from stream.broker.metadata_log import whole_until
+from stream.broker.settings import NODE_ID
 
 REGISTER, UNREGISTER, FENCE, UNFENCE, CHANGE = 0, 1, 7, 8, 17
 """The apiKey of each record (Kafka's metadata/*.json)."""

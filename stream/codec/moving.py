@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.records import NO_TIME, Codes, Floats, Kind, Quality, Times
-from stream.codec_cursor import EVERY, Cursor, rows_of
-from stream.codec_varint import Longs
+from stream.codec.cursor import EVERY, Cursor, rows_of
+from stream.codec.varint import Longs
 
 EXACT = 2**53
 """Whole numbers up to here are exact as doubles."""

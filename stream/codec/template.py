@@ -1,6 +1,6 @@
 """Writing readings fast: what never changes for a point is encoded once, only the moving part is made for each reading.
 
-Byte for byte what fastavro would write (tests/stream/test_codec_template.py). Many readings of one shape at once: codec_columns.py.
+Byte for byte what fastavro would write (tests/stream/test_codec_template.py). Many readings of one shape at once: columns.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from hashlib import sha256
 import numpy as np
 
 from schemas.records import Quality, Series, Value
-from stream.codec_avro import FRAME
-from stream.codec_varint import TIME_MAX, TIME_MIN
+from stream.codec.avro import FRAME
+from stream.codec.varint import TIME_MAX, TIME_MIN
 
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from aiokafka.protocol.metadata import MetadataRequest_v1
 from aiokafka.protocol.transaction import InitProducerIdRequest_v0
 
-from stream.broker_requests import TAGS, DescribeProducers, DescribeTransactions, ListTransactions, WriteTxnMarkers
-from stream.broker_wire import Wire
+from stream.broker.requests import TAGS, DescribeProducers, DescribeTransactions, ListTransactions, WriteTxnMarkers
+from stream.broker.wire import Wire
 
 GRACE_S = 10.0
 """So long an open transaction may stand without an owner: what is in order looks so for an instant between two questions."""

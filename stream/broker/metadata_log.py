@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiokafka.record.util import calc_crc32c
 
-from stream.broker_data import DataError
+from stream.broker.data import DataError
 
 HEAD = 61
 """Bytes of a batch before its records."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from stream.broker_data import DataError, sync_directory, write_synced
+from stream.broker.data import DataError, sync_directory, write_synced
 
 CHECKPOINTS = (
     "recovery-point-offset-checkpoint",
