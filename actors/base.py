@@ -85,7 +85,6 @@ class _Manager(multiprocCommon.MultiProcManager):  # type: ignore[misc]
                 sys.stderr.flush()
             os._exit(code)
 
-
     def childDied(self) -> bool:  # noqa: N802 - Thespian's name
         """On SIGCHLD. Thespian's own notices come once, twice, or not at all for a child that never connected."""
         super().childDied()
@@ -192,7 +191,9 @@ class Actor(thespian.Actor):  # type: ignore[misc]
         logs.get().error("crashed", trace=trace)
         self.exit_code = guard.EXIT_CRASH
         if self.parent is not None:
-            self.send(self.parent, Crashed(self.name, self.incarnation, "\n".join(trace.strip().splitlines()[-TRACE_LINES:])))
+            self.send(
+                self.parent, Crashed(self.name, self.incarnation, "\n".join(trace.strip().splitlines()[-TRACE_LINES:]))
+            )
         self.end()
 
     def end(self) -> None:
@@ -231,7 +232,9 @@ class System:
         _Admin.daemon = os.getpid()
         for left in reversed(range(tries)):
             try:
-                self._system = thespian.ActorSystem("multiprocTCPBase", {"Admin Port": _free_port(), "Convention Address.IPv4": ""})
+                self._system = thespian.ActorSystem(
+                    "multiprocTCPBase", {"Admin Port": _free_port(), "Convention Address.IPv4": ""}
+                )
                 break
             except thespian.ActorSystemException as error:
                 # Somebody took the port between the look and the use.

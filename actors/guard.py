@@ -59,7 +59,15 @@ def default_signals() -> None:
 
     Orders to stop come as messages. Nothing is set to SIG_IGN, because that would be passed on to a JVM started from here.
     """
-    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTERM, signal.SIGQUIT):
+    for number in (
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGABRT,
+        signal.SIGTERM,
+        signal.SIGQUIT,
+    ):
         signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, _ignore)

@@ -55,7 +55,9 @@ def configure(level: int = logging.INFO) -> None:
 
 
 def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    first = {key: event.pop(key) for key in ("timestamp", "level", "component", "gateway_id", "message") if key in event}
+    first = {
+        key: event.pop(key) for key in ("timestamp", "level", "component", "gateway_id", "message") if key in event
+    }
     return first | dict(event)
 
 

@@ -48,4 +48,6 @@ def value(name: str, data_dir: Path, environment: Mapping[str, str] = os.environ
     if variable in environment:
         return environment[variable]
     places = ", ".join(map(str, files))
-    raise NoSecret(f"secret {name!r} is nowhere: not in {places}, and {variable} is not set; right would be one of them")
+    raise NoSecret(
+        f"secret {name!r} is nowhere: not in {places}, and {variable} is not set; right would be one of them"
+    )

@@ -159,7 +159,8 @@ def _recall_dependents(state: State, name: str) -> State:
     return replace(
         state,
         children=tuple(
-            _recall(each) if number >= first and each.spec.id != name else each for number, each in enumerate(state.children)
+            _recall(each) if number >= first and each.spec.id != name else each
+            for number, each in enumerate(state.children)
         ),
     )
 
@@ -225,7 +226,9 @@ def _another_chance(child: ChildState, now: float) -> ChildState:
     if not child.alive or child.killed_for is not None:
         return child
     asked = None if child.pinged_at is None else now
-    return replace(child, pinged_at=asked, deadline=None if child.deadline is None else max(child.deadline, now + LATE_S))
+    return replace(
+        child, pinged_at=asked, deadline=None if child.deadline is None else max(child.deadline, now + LATE_S)
+    )
 
 
 def _child_tick(child: ChildState, now: float, out: list[Command]) -> ChildState:
@@ -314,7 +317,9 @@ def _launch(child: ChildState, now: float, out: list[Command]) -> ChildState:
     out.append(Launch(child.spec.id, child.incarnation + 1))
     limit = None if child.spec.is_supervisor else now + child.spec.start_within_s
     due = now + _ping_every(child.spec)
-    return replace(child, phase=Phase.STARTING, incarnation=child.incarnation + 1, deadline=limit, ping_due=due, pinged_at=None)
+    return replace(
+        child, phase=Phase.STARTING, incarnation=child.incarnation + 1, deadline=limit, ping_due=due, pinged_at=None
+    )
 
 
 def _milestones(state: State, out: list[Command]) -> State:

@@ -75,7 +75,9 @@ class Orders:
             elif child.phase in {Phase.RUNNING, Phase.FINISHED}:
                 self._done(order, ok=True, state=str(child.phase), pid=seen[name].pid)
             else:
-                self.refuse(order, f"{order.target} was started but is {child.phase}: {child.reason or 'no reason known'}")
+                self.refuse(
+                    order, f"{order.target} was started but is {child.phase}: {child.reason or 'no reason known'}"
+                )
         self._restarts = waiting
 
     def _done(self, order: Command, **result: Any) -> None:

@@ -54,7 +54,9 @@ class Processes:
         """The pid. Raises whatever importing or forking raises."""
         address, handle = self._actor.fork(load(child))
         self._all[child.id] = _Process(incarnation, address, handle)
-        self._actor.send(address, Start(path, child.id, incarnation, child.config, child if child.is_supervisor else None))
+        self._actor.send(
+            address, Start(path, child.id, incarnation, child.config, child if child.is_supervisor else None)
+        )
         return handle.pid
 
     def has(self, name: str, incarnation: int | None = None) -> bool:
@@ -89,7 +91,12 @@ class Processes:
             del self._all[name]
             code = process.handle.exitcode or 0
             found.append(
-                Ended(name, process.incarnation, process.crash or guard.in_words(code), code == 0 and process.crash is None)
+                Ended(
+                    name,
+                    process.incarnation,
+                    process.crash or guard.in_words(code),
+                    code == 0 and process.crash is None,
+                )
             )
         return found
 

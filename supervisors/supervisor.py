@@ -191,7 +191,9 @@ class Supervisor(Actor):
         try:
             seen.pid = self.processes.launch(path, child, incarnation)
         except Exception as error:
-            self._gone(Ended(child.id, incarnation, f"could not be started: {type(error).__name__}: {error}", clean=False))
+            self._gone(
+                Ended(child.id, incarnation, f"could not be started: {type(error).__name__}: {error}", clean=False)
+            )
             return
         logs.get().info("started a child", child=path, child_pid=seen.pid, incarnation=incarnation)
 
@@ -211,7 +213,9 @@ class Supervisor(Actor):
         else:
             seen.last_exit = "stopped in order" if end.clean and child.halt else end.how
         seen.last_exit_at, seen.pid, seen.started_at, seen.heard_at = time.time_ns() // 1000, None, None, None
-        how = end.how.strip().rpartition("\n")[2]  # Of a traceback the last line says what, the rest is kept in `last_exit`.
+        how = end.how.strip().rpartition("\n")[
+            2
+        ]  # Of a traceback the last line says what, the rest is kept in `last_exit`.
         logs.get().info("a child ended", child=end.name, incarnation=end.incarnation, how=how)
         jitter = random.random()  # noqa: S311 - spreads restarts, guards nothing
         self._happened(state.Exited(end.name, end.incarnation, how, end.clean, jitter))

@@ -28,7 +28,9 @@ class _Listener:
 class Watchers:
     """`send(address)` sends the report of now; `wake(after_s, payload)` has the actor call `publish` when `payload` comes back."""
 
-    def __init__(self, send: Callable[[Any], None], wake: Callable[[float, object], None], *, each_second: bool) -> None:
+    def __init__(
+        self, send: Callable[[Any], None], wake: Callable[[float, object], None], *, each_second: bool
+    ) -> None:
         self._send, self._wake, self._each_second = send, wake, each_second
         self._listeners: list[_Listener] = []
         self.planned: object = None

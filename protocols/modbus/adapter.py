@@ -109,7 +109,9 @@ class ModbusTcpAdapter(Adapter):
         return [signal.point for signal in self._signals]
 
     def health(self) -> Health:
-        return health(self._groups, self._units, self._poller.slow, self._tally, self._missed_polls, self._report.suppressed)
+        return health(
+            self._groups, self._units, self._poller.slow, self._tally, self._missed_polls, self._report.suppressed
+        )
 
 
 def _keep_alive(connection: socket.socket) -> None:

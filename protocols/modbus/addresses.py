@@ -53,7 +53,9 @@ def locate(address: int | str, table: Table | None) -> tuple[Table, int]:
     """The table and the 0-based protocol address meant by `address`. ValueError says what would be right."""
     text = str(address).strip()
     if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise ValueError(f"address {text!r} is not a number of at most 6 digits; right would be 40101, or a table and 0 to 65535")
+        raise ValueError(
+            f"address {text!r} is not a number of at most 6 digits; right would be 40101, or a table and 0 to 65535"
+        )
     return (table, _zero_based(text, table)) if table is not None else _by_first_digit(text)
 
 
@@ -72,7 +74,9 @@ def _by_first_digit(text: str) -> tuple[Table, int]:
             f" 4 (holding register), or table and address apart ({_ZERO_HINT})"
         )
     if not 1 <= number <= ADDRESSES:
-        raise ValueError(f"address {text} is outside its table; Modicon numbers go from {text[0]}{1:0{len(text) - 1}d} to {text[0]}65536")
+        raise ValueError(
+            f"address {text} is outside its table; Modicon numbers go from {text[0]}{1:0{len(text) - 1}d} to {text[0]}65536"
+        )
     return table, number - 1
 
 
@@ -86,7 +90,11 @@ def _zero_based(text: str, table: Table) -> int:
     digit, rest = text[0], int(text[1:] or 0)
     looks_modicon = len(text) >= 5 and DIGITS.get(digit) is table and 1 <= rest <= ADDRESSES
     if looks_modicon:
-        also = f", or {{address: {_six(table, number)}}} if the 0-based address {number} is meant" if number < ADDRESSES else ""
+        also = (
+            f", or {{address: {_six(table, number)}}} if the 0-based address {number} is meant"
+            if number < ADDRESSES
+            else ""
+        )
         raise ValueError(
             f"address {text} with table: {table.name} could be Modicon's number or a 0-based address; right would be"
             f" {_ways(table, rest - 1)} for Modicon's {text}{also}"

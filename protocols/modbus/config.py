@@ -98,7 +98,9 @@ class ModbusPoint(PointConfig):
         _check_type(self, table)
         _check_change(self)
         if start + self.count > 65536:
-            raise ValueError(f"address {self.address}: {self.count} registers from there end beyond the last address 65535")
+            raise ValueError(
+                f"address {self.address}: {self.count} registers from there end beyond the last address 65535"
+            )
         return self
 
     @property
@@ -146,7 +148,9 @@ def _check_bits(point: ModbusPoint, table: Table) -> None:
             raise ValueError(f"bits of type {base} are not a thing; right would be no type, or uint16, uint32, uint64")
         low, high = point.width
         if not 0 <= low <= high < 16 * WORDS[base]:
-            raise ValueError(f"bits {low} to {high} are not in a {base}; right would be 0 to {16 * WORDS[base] - 1}, lowest first")
+            raise ValueError(
+                f"bits {low} to {high} are not in a {base}; right would be 0 to {16 * WORDS[base] - 1}, lowest first"
+            )
         if point.type == "bool" and point.bits is not None:
             raise ValueError("bits are a whole number, not a bool; right would be no type, or bit: 0 to 15 for one bit")
         if point.bit is not None and (point.scale, point.offset) != (None, None):
@@ -155,7 +159,9 @@ def _check_bits(point: ModbusPoint, table: Table) -> None:
 
 def _check_type(point: ModbusPoint, table: Table) -> None:
     if point.type == "bool" and point.width is None and not table.holds_bits:
-        raise ValueError("type bool in a register needs to know which bit; right would be bit: 0 to 15 (0 is the lowest)")
+        raise ValueError(
+            "type bool in a register needs to know which bit; right would be bit: 0 to 15 (0 is the lowest)"
+        )
     if (point.type == "string") != (point.length is not None):
         raise ValueError("length (in bytes) belongs to type string; right would be both or neither")
     if point.type == "string" and (point.scale, point.offset) != (None, None):
@@ -214,11 +220,19 @@ class ModbusTcpConfig(AdapterConfig):
         for number, point in enumerate(self.points):
             most = self.bits_max if point.place[0].holds_bits else self.registers_max
             if point.count > most:
-                wrong.append(f"points.{number}: takes {point.count} registers in one piece; right would be registers_max of at least that")
+                wrong.append(
+                    f"points.{number}: takes {point.count} registers in one piece; right would be registers_max of at least that"
+                )
             if not point.asset:
-                wrong.append(f"points.{number}: {point.parameter} has no asset; right would be asset here or in defaults")
+                wrong.append(
+                    f"points.{number}: {point.parameter} has no asset; right would be asset here or in defaults"
+                )
         seen = Counter((p.asset, p.parameter) for p in self.points)
-        wrong += [f"points: {asset}/{name} is given {n} times; right would be once" for (asset, name), n in seen.items() if n > 1]
+        wrong += [
+            f"points: {asset}/{name} is given {n} times; right would be once"
+            for (asset, name), n in seen.items()
+            if n > 1
+        ]
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

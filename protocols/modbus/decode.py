@@ -135,7 +135,9 @@ def _order(point: ModbusPoint) -> tuple[bool, str]:
 
 
 def _struct(lane: _Lane) -> Struct:
-    return Struct(lane.endian + _layout(lane, lambda p: f"{2 * p.count}s" if p.type == "string" else _CODE[p.number_type]))
+    return Struct(
+        lane.endian + _layout(lane, lambda p: f"{2 * p.count}s" if p.type == "string" else _CODE[p.number_type])
+    )
 
 
 def _raw_struct(lane: _Lane) -> Struct:
@@ -179,7 +181,10 @@ def _text(length: int, encoding: str) -> Step:
         try:
             return kept.decode(encoding).rstrip(), None
         except UnicodeDecodeError as error:
-            return None, f"the text is not {encoding} (byte {error.start}); right would be encoding: latin-1, or another byte_order"
+            return (
+                None,
+                f"the text is not {encoding} (byte {error.start}); right would be encoding: latin-1, or another byte_order",
+            )
 
     return step
 
@@ -209,7 +214,10 @@ def _scaled(scale: float, offset: float) -> Step:
 def _whole(number: int) -> tuple[Value, str | None]:
     if number <= LONG_MAX:
         return number, None
-    return None, f"{number} is more than the stream's whole numbers hold ({LONG_MAX}); right would be scale: 1, which makes it a float"
+    return (
+        None,
+        f"{number} is more than the stream's whole numbers hold ({LONG_MAX}); right would be scale: 1, which makes it a float",
+    )
 
 
 def _not_finite(value: float) -> str | None:

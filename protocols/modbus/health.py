@@ -12,7 +12,12 @@ _SENTENCES_MAX = 20
 
 
 def health(
-    groups: Iterable[Group], units: Mapping[int, Unit], slow: Mapping[int, float], tally: Tally, missed: int, suppressed: int
+    groups: Iterable[Group],
+    units: Mapping[int, Unit],
+    slow: Mapping[int, float],
+    tally: Tally,
+    missed: int,
+    suppressed: int,
 ) -> Health:
     sentences = [*_silent(units, slow), *_slow(slow), *_parked(groups)]
     rest = len(sentences) - _SENTENCES_MAX

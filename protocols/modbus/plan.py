@@ -114,7 +114,11 @@ def plan(wanted: Iterable[Signal], limits: Limits, cuts: Sequence[Cut] = ()) -> 
 def _joins(first: Signal, end: int, signal: Signal, limits: Limits, cuts: Sequence[Cut]) -> bool:
     """Whether `signal` may come into the read that begins with `first` and ends before `end`."""
     table, together = first.table, max(end, signal.end)
-    if signal.table is not table or signal.start - end > limits.gap_of(table) or together - first.start > limits.most(table):
+    if (
+        signal.table is not table
+        or signal.start - end > limits.gap_of(table)
+        or together - first.start > limits.most(table)
+    ):
         return False
     return not any(_crosses(cut, first.start, signal.start, together) for cut in cuts if cut.table is table)
 

@@ -138,6 +138,11 @@ def _differs(last: _Sent, reading: Reading, width: float) -> bool:
         return True
     if reading.status is Quality.BAD:
         return False
-    if isinstance(reading.value, bool | str) or isinstance(last.value, bool | str) or reading.value is None or last.value is None:
+    if (
+        isinstance(reading.value, bool | str)
+        or isinstance(last.value, bool | str)
+        or reading.value is None
+        or last.value is None
+    ):
         return reading.value != last.value
     return abs(reading.value - last.value) > width

@@ -173,7 +173,9 @@ class Wire(asyncio.Protocol):
         while len(buffer) >= _HEADER.size and self._broken is None:
             tid, protocol, length, unit = _HEADER.unpack_from(buffer)
             if protocol != 0 or not 2 <= length <= _LENGTH_MAX:
-                self._break(f"{self._peer} sent bytes that are not Modbus/TCP ({buffer[:8].hex(' ')}); is something else on this port?")
+                self._break(
+                    f"{self._peer} sent bytes that are not Modbus/TCP ({buffer[:8].hex(' ')}); is something else on this port?"
+                )
                 break
             if len(buffer) < 6 + length:
                 break

@@ -114,4 +114,6 @@ class OpcUaAdapter(Adapter):
         bad = [f"{i.point.asset}/{i.point.parameter}: {i.problem}" for i in self._items if i.problem]
         if len(bad) > _SHOWN:
             bad = [*bad[:_SHOWN], f"and {len(bad) - _SHOWN} more points"]
-        return Health(sentences + bad, {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)})
+        return Health(
+            sentences + bad, {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
+        )

@@ -50,7 +50,9 @@ class Caretaker:
 
     async def _heartbeat(self) -> None:
         """Half-open connections show here, whatever the points are doing."""
-        state = ua.ReadValueId(NodeId=ua.NodeId(ua.ObjectIds.Server_ServerStatus_State), AttributeId=ua.AttributeIds.Value)
+        state = ua.ReadValueId(
+            NodeId=ua.NodeId(ua.ObjectIds.Server_ServerStatus_State), AttributeId=ua.AttributeIds.Value
+        )
         request = ua.ReadRequest()
         request.Parameters.NodesToRead = [state]
         try:
@@ -81,7 +83,9 @@ class Caretaker:
         gone = [i for i in subscription.vanished if i.monitored_id is not None]
         subscription.vanished.clear()
         if gone:
-            await monitored.stop(self.link, subscription.id, [i.monitored_id for i in gone if i.monitored_id is not None])
+            await monitored.stop(
+                self.link, subscription.id, [i.monitored_id for i in gone if i.monitored_id is not None]
+            )
         for item in gone:
             item.node_id = item.monitored_id = None
 

@@ -63,7 +63,9 @@ def own(folder: Path, application_uri: str | None, now: datetime) -> Own:
             _write_once(certificate_file, _self_signed(key, uri, now).public_bytes(serialization.Encoding.DER), 0o644)
         certificate = load(certificate_file)
     except OSError as wrong:
-        raise BadConfig(f"{folder} cannot be used for certificates: {wrong}; right would be a directory to write to") from None
+        raise BadConfig(
+            f"{folder} cannot be used for certificates: {wrong}; right would be a directory to write to"
+        ) from None
     _check_own(certificate, certificate_file, key, application_uri)
     return Own(certificate, certificate_file, key_file)
 
@@ -120,10 +122,14 @@ def _self_signed(key: rsa.RSAPrivateKey, uri: str, now: datetime) -> x509.Certif
         x509.CertificateBuilder(name, name, public, x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))  # servers' clocks may be behind
         .not_valid_after(now + _VALID)
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri), _host_name(host)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri), _host_name(host)]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .sign(key, hashes.SHA256())

@@ -31,7 +31,9 @@ def identity(config: OpcUaConfig) -> Identity | None:
     return Identity(folder, certificates.own(folder, config.application_uri, datetime.now(UTC)))
 
 
-def check_server(config: OpcUaConfig, mine: Identity, der: bytes | None, server_uri: str | None) -> tuple[bytes, list[str]]:
+def check_server(
+    config: OpcUaConfig, mine: Identity, der: bytes | None, server_uri: str | None
+) -> tuple[bytes, list[str]]:
     """The server's own certificate (the first of a chain) and what is odd about it. Blocks. Raises NotConnected if it is not trusted."""
     certificate = _parsed(config, der)
     now, host = datetime.now(UTC), urlsplit(config.endpoint).hostname or ""
@@ -43,7 +45,9 @@ def check_server(config: OpcUaConfig, mine: Identity, der: bytes | None, server_
     if verdict.refusals:
         raise NotConnected(_refusal(config, mine, certificate, verdict))
     expiry = certificates.expiry_warning("the server's certificate", certificate, now)
-    warnings = [f"the server's certificate: {w}" for w in verdict.warnings] + trusted.unreadable + ([expiry] if expiry else [])
+    warnings = (
+        [f"the server's certificate: {w}" for w in verdict.warnings] + trusted.unreadable + ([expiry] if expiry else [])
+    )
     return certificate.public_bytes(Encoding.DER), warnings
 
 
@@ -54,7 +58,9 @@ def pinned(config: OpcUaConfig, mine: Identity) -> bytes | None:
         return None
     file = mine.folder / "trusted" / name
     if not file.is_file():
-        raise BadConfig(f"security.server_certificate: there is no {file}; right would be the server's certificate there")
+        raise BadConfig(
+            f"security.server_certificate: there is no {file}; right would be the server's certificate there"
+        )
     return certificates.load(file).public_bytes(Encoding.DER)
 
 
@@ -93,5 +99,7 @@ def own_warnings(mine: Identity | None) -> list[str]:
     """What people should know about our own certificate."""
     if mine is None:
         return []
-    expiry = certificates.expiry_warning(f"the gateway's certificate {mine.own.certificate_file}", mine.own.certificate, datetime.now(UTC))
+    expiry = certificates.expiry_warning(
+        f"the gateway's certificate {mine.own.certificate_file}", mine.own.certificate, datetime.now(UTC)
+    )
     return [expiry] if expiry else []

@@ -92,6 +92,8 @@ def _within(deadband: float | None, old: Value, new: Value) -> bool:
 def items_of(points: list[OpcUaPoint], counters: Counter[str]) -> list[Item]:
     """One for each point, in their order."""
     return [
-        Item(n, p, Point(p.asset or "", p.parameter, p.unit, p.classification), counters, deadband_here=p.mode == "poll")
+        Item(
+            n, p, Point(p.asset or "", p.parameter, p.unit, p.classification), counters, deadband_here=p.mode == "poll"
+        )
         for n, p in enumerate(points)
     ]

@@ -75,7 +75,9 @@ class Link:
             wait = self.config.request_timeout
             raise NoAnswer(f"{self.config.endpoint}: no answer to {name} within {wait:g} s") from None
         except OSError as wrong:
-            raise NotConnected(f"{self.config.endpoint}: the connection is gone ({wrong or type(wrong).__name__})") from None
+            raise NotConnected(
+                f"{self.config.endpoint}: the connection is gone ({wrong or type(wrong).__name__})"
+            ) from None
         except ua.UaStatusCodeError as wrong:
             if wrong.code in messages.SESSION_GONE:
                 raise NotConnected(f"{self.config.endpoint}: {name}: {quality.words(wrong.code)}") from None
@@ -127,7 +129,9 @@ async def open_link(config: OpcUaConfig, identity: Identity | None) -> Link:
                 raise
     except (NotConnected, BadConfig):
         raise
-    except Exception as wrong:  # asyncua raises anything from AssertionError to NotEnoughData when a server refuses or lies
+    except (
+        Exception
+    ) as wrong:  # asyncua raises anything from AssertionError to NotEnoughData when a server refuses or lies
         offered = "" if identity or isinstance(wrong, OSError) else await _if_not_none(config)
         raise NotConnected(step.failure(wrong) + offered) from wrong
     return link
@@ -177,7 +181,9 @@ async def _server_certificate(step: _Step, identity: Identity) -> tuple[bytes, l
     mode = _MODES[config.security.mode]
     for one in offered:
         if one.SecurityMode == mode and one.SecurityPolicyUri == SecurityPolicyBasic256Sha256.URI:
-            return await asyncio.to_thread(check_server, config, identity, one.ServerCertificate, one.Server.ApplicationUri)
+            return await asyncio.to_thread(
+                check_server, config, identity, one.ServerCertificate, one.Server.ApplicationUri
+            )
     raise NotConnected(
         f"{config.endpoint}: the server does not offer security {messages.security(config)}; it offers {_offers(offered)}"
     )
@@ -188,7 +194,9 @@ def _offers(endpoints: list[Any]) -> str:
     return ", ".join(words) or "nothing"
 
 
-async def _protect(client: Client, config: OpcUaConfig, identity: Identity | None, server_certificate: bytes | None) -> None:
+async def _protect(
+    client: Client, config: OpcUaConfig, identity: Identity | None, server_certificate: bytes | None
+) -> None:
     """Give the client its name, and what the policy needs."""
     client.application_uri = config.application_uri or f"urn:{socket.gethostname()}:streamforge"
     if identity is None or server_certificate is None:
@@ -213,7 +221,9 @@ async def _log_in(step: _Step, link: Link) -> None:
     if config.user is not None and not secret:
         policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
         if policy == _NONE:
-            link.warnings.append("the password travels in clear text; right would be Basic256Sha256 with sign_and_encrypt")
+            link.warnings.append(
+                "the password travels in clear text; right would be Basic256Sha256 with sign_and_encrypt"
+            )
     step.logins = ", ".join(sorted({p.TokenType.name for p in client._policy_ids})) or "nobody"
     await step.run(_LOGGING_IN, client.activate_session(username=config.user, password=config.password or ""))
 

@@ -45,11 +45,19 @@ SESSION_GONE = frozenset({
 
 def security(config: OpcUaConfig) -> str:
     """`Basic256Sha256 sign_and_encrypt`, `None`."""
-    return config.security.policy if config.security.policy == "None" else f"{config.security.policy} {config.security.mode}"
+    return (
+        config.security.policy
+        if config.security.policy == "None"
+        else f"{config.security.policy} {config.security.mode}"
+    )
 
 
 def login(config: OpcUaConfig) -> str:
-    return "anonymous; right would be `user` and `password`" if config.user is None else f"user {config.user!r} or its password"
+    return (
+        "anonymous; right would be `user` and `password`"
+        if config.user is None
+        else f"user {config.user!r} or its password"
+    )
 
 
 def status_of(wrong: BaseException) -> int | None:
@@ -66,7 +74,10 @@ def failure(wrong: BaseException, step: str, config: OpcUaConfig, certificate: s
     if code is not None:
         name = quality.name(code) if step != ASKING else ASKING
         hint = _HINTS.get(name, "").format(
-            certificate=certificate or "its certificate", login=login(config), endpoint=config.endpoint, security=security(config)
+            certificate=certificate or "its certificate",
+            login=login(config),
+            endpoint=config.endpoint,
+            security=security(config),
         )
         return f"{where}: {quality.words(code)}" + (f". That is: {hint}" if hint else "")
     if isinstance(wrong, TimeoutError):

@@ -112,4 +112,3 @@ def read_request(items: list[Item]) -> object:
     request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
     request.Parameters.NodesToRead = [value_of(item) for item in items]
     return request
-

@@ -29,7 +29,9 @@ async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str]]:
         except nodes.UnknownNamespace as unknown:
             failed.append((item, f"{item.config.address}: {unknown}"))
     for some in chunks(paths, link.limits.paths):
-        found = await link.ask(link.session.translate_browsepaths_to_nodeids([p for _, p in some]), "TranslateBrowsePaths")
+        found = await link.ask(
+            link.session.translate_browsepaths_to_nodeids([p for _, p in some]), "TranslateBrowsePaths"
+        )
         for (item, _), result in zip(some, found, strict=True):
             if reason := _target(item, result):
                 failed.append((item, f"{item.config.address}: {reason}"))
@@ -42,7 +44,9 @@ def _target(item: Item, result: Any) -> str | None:
         return quality.words(result.StatusCode.value)
     ends = {t.TargetId.to_string(): t.TargetId for t in result.Targets or [] if t.RemainingPathIndex == _BEYOND}
     if len(ends) != 1:
-        return f"the path leads to {len(ends)} nodes ({', '.join(ends) or 'none'}); right would be `node` with one of them"
+        return (
+            f"the path leads to {len(ends)} nodes ({', '.join(ends) or 'none'}); right would be `node` with one of them"
+        )
     (target,) = ends.values()
     item.node_id = ua.NodeId(target.Identifier, target.NamespaceIndex, target.NodeIdType)
     return None

@@ -269,7 +269,9 @@ class Subscription:
         elif action is Action.RECREATE:
             await self._recreate(f"{silence}, twice; made a new subscription")
         elif action is Action.RECONNECT:
-            raise NotConnected(f"{self.config.endpoint}: {silence}, three times, though the session stands; connecting anew")
+            raise NotConnected(
+                f"{self.config.endpoint}: {silence}, three times, though the session stands; connecting anew"
+            )
         else:
             raise SilentServer(f"{self.config.endpoint}: {silence}, in a new session too")
 

@@ -35,7 +35,9 @@ class Verdict:
     """Neither it nor its issuer is in the list: a person may put it there."""
 
 
-def judge(certificate: x509.Certificate, trusted: TrustList, now: datetime, host: str, server_uri: str | None) -> Verdict:
+def judge(
+    certificate: x509.Certificate, trusted: TrustList, now: datetime, host: str, server_uri: str | None
+) -> Verdict:
     """`host` is what the endpoint names; `server_uri` what the server says it is called."""
     verdict = Verdict()
     listed = any(fingerprint(certificate) == fingerprint(c) for c in trusted.certificates)
@@ -111,7 +113,9 @@ def _check_revocation(
             verdict.refusals.append("BadCertificateRevoked: its issuer has revoked it")
         ends = revocations.next_update_utc
         if ends is not None and ends < now:
-            verdict.warnings.append(f"the revocation list of its issuer ended on {ends:%Y-%m-%d}; right would be a new one in crl/")
+            verdict.warnings.append(
+                f"the revocation list of its issuer ended on {ends:%Y-%m-%d}; right would be a new one in crl/"
+            )
 
 
 def _misfits(certificate: x509.Certificate, host: str, server_uri: str | None) -> list[str]:

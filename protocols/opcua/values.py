@@ -85,7 +85,9 @@ def plain_value(value: DataValue, element: str | None = None) -> Value:
 
 def _array(value: DataValue, element: str | None) -> str:
     what = f"is an array of {value.length} {KINDS[value.kind]}"
-    return f"{what}; right would be `element` with one of them" if element is None else f"{what}, wanted element {element}"
+    return (
+        f"{what}; right would be `element` with one of them" if element is None else f"{what}, wanted element {element}"
+    )
 
 
 def _iso(ticks: int) -> str | None:

@@ -21,7 +21,13 @@ from actors.messages import Answer, Question
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(0, "finished"), (3, "exit code 3"), (-9, "killed by SIGKILL"), (-11, "killed by SIGSEGV"), (-63, "killed by signal 63")],
+    [
+        (0, "finished"),
+        (3, "exit code 3"),
+        (-9, "killed by SIGKILL"),
+        (-11, "killed by SIGSEGV"),
+        (-63, "killed by signal 63"),
+    ],
 )
 def test_an_exit_in_words(code: int, words: str) -> None:
     assert guard.in_words(code) == words
@@ -42,7 +48,9 @@ def test_a_process_ends_with_its_parent() -> None:
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        child = next(int(line) for line in sorted([parent.stdout.readline(), parent.stdout.readline()]) if line != "guarded\n")
+        child = next(
+            int(line) for line in sorted([parent.stdout.readline(), parent.stdout.readline()]) if line != "guarded\n"
+        )
         assert guard.alive(child)
         parent.kill()
         parent.wait()
@@ -126,7 +134,9 @@ def test_a_log_line_is_json_and_names_its_component() -> None:
         "except ZeroDivisionError:\n"
         "    logs.get().exception('odd')\n"
     )
-    lines = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr.splitlines()
+    lines = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stderr.splitlines()
     own, library, odd = (json.loads(line) for line in lines)
     del own["timestamp"]
     assert own == {"level": "warning", "component": "data_path/adapters/press_4", "gateway_id": "shop-1", "message": "source lost",

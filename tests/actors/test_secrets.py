@@ -8,7 +8,11 @@ from actors.secrets import NoSecret, resolve
 def test_references_anywhere_in_a_configuration_are_replaced(tmp_path):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "historian").write_text("from file\n")
-    config = {"password": "${secret:historian}", "deep": [{"key": "${secret:api-key}"}], "text": "no ${secret:x} inside"}
+    config = {
+        "password": "${secret:historian}",
+        "deep": [{"key": "${secret:api-key}"}],
+        "text": "no ${secret:x} inside",
+    }
     resolved = resolve(config, tmp_path, {"STREAMFORGE_SECRET_API_KEY": "from environment"})
     assert resolved == {"password": "from file", "deep": [{"key": "from environment"}], "text": "no ${secret:x} inside"}
 

@@ -57,7 +57,12 @@ class Request:
     def answer(self, tid=None, unit=None, function=None, data=None, byte_count=None, length=None, protocol=0):
         """The honest answer with some fields changed; `length` is the one in the header."""
         data = self.data() if data is None else data
-        pdu = bytes([self.function if function is None else function, len(data) % 256 if byte_count is None else byte_count]) + data
+        pdu = (
+            bytes(
+                [self.function if function is None else function, len(data) % 256 if byte_count is None else byte_count]
+            )
+            + data
+        )
         return self.frame(pdu, tid, unit, length, protocol)
 
     def refusal(self, code):

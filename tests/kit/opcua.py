@@ -46,7 +46,9 @@ class Users(UserManager):
 class OpcUaServer:
     """Folder `Press4` in namespace URI with one variable for each of `values`; node ids `s=<name>`."""
 
-    def __init__(self, values: dict[str, Any] | None = None, *, port: int = 0, namespaces: tuple[str, ...] = (), **security: Any) -> None:
+    def __init__(
+        self, values: dict[str, Any] | None = None, *, port: int = 0, namespaces: tuple[str, ...] = (), **security: Any
+    ) -> None:
         self.port = port or free_port()
         self.values = {"Temp": 20.0} | (values or {})
         self.namespaces = namespaces
@@ -220,7 +222,10 @@ class Gate:
             inner_reader, inner_writer = await asyncio.open_connection(LOCALHOST, self.target)
             pair = {writer, inner_writer}
             self._writers |= pair
-            pumps = [asyncio.create_task(self._pump(reader, inner_writer)), asyncio.create_task(self._pump(inner_reader, writer))]
+            pumps = [
+                asyncio.create_task(self._pump(reader, inner_writer)),
+                asyncio.create_task(self._pump(inner_reader, writer)),
+            ]
             try:
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             finally:

@@ -63,13 +63,18 @@ def server_certificate(
                           key_agreement=False, key_cert_sign=is_authority, crl_sign=is_authority, encipher_only=False, decipher_only=False)  # fmt: skip
     builder = (
         x509.CertificateBuilder(
-            issuer.certificate.subject if issuer else subject, subject, private.public_key(), serial or x509.random_serial_number()
+            issuer.certificate.subject if issuer else subject,
+            subject,
+            private.public_key(),
+            serial or x509.random_serial_number(),
         )
         .not_valid_before(NOW + starts)
         .not_valid_after(NOW + ends)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -80,7 +85,9 @@ def authority(name: str = "Plant CA", **changes) -> Made:
     return server_certificate(name=name, uri=None, hosts=(), private=key(1), is_authority=True, **changes)
 
 
-def revocations(issuer: Made, *serials: int, ends: timedelta = timedelta(days=7), signer: rsa.RSAPrivateKey | None = None):
+def revocations(
+    issuer: Made, *serials: int, ends: timedelta = timedelta(days=7), signer: rsa.RSAPrivateKey | None = None
+):
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.subject)
@@ -88,7 +95,9 @@ def revocations(issuer: Made, *serials: int, ends: timedelta = timedelta(days=7)
         .next_update(NOW + ends)
     )
     for serial in serials:
-        revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(NOW - timedelta(days=2)).build()
+        revoked = (
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(NOW - timedelta(days=2)).build()
+        )
         builder = builder.add_revoked_certificate(revoked)
     return builder.sign(signer or issuer.key, hashes.SHA256())
 

@@ -59,19 +59,22 @@ async def until(adapter, done, seconds=5.0):
 
 
 async def test_all_tables_and_types_of_a_pymodbus_server_in_one_batch_of_few_reads():
-    async with device() as port, reading(
-        port,
-        {"address": "00004", "type": "bool"},
-        {"address": 10005, "type": "bool"},
-        {"address": 30011, "type": "int16"},
-        {"address": 40011, "type": "uint32"},
-        register(12, "float32", word_order="little"),
-        register(14, bit=1, type="bool"),
-        register(20, "string", length=4, encoding="latin-1"),
-        register(24, "uint16", scale=0.1, offset=-10),
-        register(25, "int64"),
-        register(29, "float64", byte_order="little"),
-    ) as adapter:
+    async with (
+        device() as port,
+        reading(
+            port,
+            {"address": "00004", "type": "bool"},
+            {"address": 10005, "type": "bool"},
+            {"address": 30011, "type": "int16"},
+            {"address": 40011, "type": "uint32"},
+            register(12, "float32", word_order="little"),
+            register(14, bit=1, type="bool"),
+            register(20, "string", length=4, encoding="latin-1"),
+            register(24, "uint16", scale=0.1, offset=-10),
+            register(25, "int64"),
+            register(29, "float64", byte_order="little"),
+        ) as adapter,
+    ):
         found = by_name(await adapter.read())
         assert adapter.health().counters["requests_total"] == 4
     values = [found[f"p{n}"].value for n in range(9)]
@@ -98,7 +101,12 @@ async def test_2000_coils_and_125_registers_are_one_read_each_and_one_more_is_tw
         words = [register(n) for n in range(126)]
         async with reading(one.port, *coils, *words) as adapter:
             found = by_name(await adapter.read())
-            assert [(r.function, r.start, r.count) for r in one.requests] == [(1, 0, 1921), (1, 2000, 1), (3, 0, 125), (3, 125, 1)]
+            assert [(r.function, r.start, r.count) for r in one.requests] == [
+                (1, 0, 1921),
+                (1, 2000, 1),
+                (3, 0, 125),
+                (3, 125, 1),
+            ]
             assert [found[f"p{n}"].value for n in range(len(coils))] == [n % 3 == 0 for n in range(0, 2001, 80)]
 
 
@@ -120,7 +128,9 @@ async def test_one_refused_address_is_found_within_one_poll_and_all_others_flow(
         asked = adapter.health().counters["requests_total"]
         second = by_name(await adapter.read())
         assert second.keys() == good, "the refused ones are silent now"
-        assert adapter.health().counters["requests_total"] == asked + 1, "the split is kept and the good ones are together again"
+        assert adapter.health().counters["requests_total"] == asked + 1, (
+            "the split is kept and the good ones are together again"
+        )
         assert len(adapter.health().degraded) == 6
 
 
@@ -130,7 +140,10 @@ async def test_a_refused_point_is_tried_again_alone_and_comes_back():
         writer.write(request.refusal(2) if bad else request.answer())
 
     state = {"refuses": True}
-    async with liar(reply) as one, reading(one.port, *(register(n) for n in range(10)), refused_pause="300ms") as adapter:
+    async with (
+        liar(reply) as one,
+        reading(one.port, *(register(n) for n in range(10)), refused_pause="300ms") as adapter,
+    ):
         assert by_name(await adapter.read())["p5"].status is Quality.BAD
         asked = len(one.requests)
         await until(adapter, lambda _: len(one.requests) > asked + 8)
@@ -174,7 +187,10 @@ async def test_a_silent_unit_gets_one_bad_reading_a_point_and_the_others_keep_th
             await honest(request, writer)
 
     points = [register(n, unit_id=unit) for unit in (1, 2, 3) for n in range(3)]
-    async with liar(unit_2_is_off) as one, reading(one.port, *points, response_timeout="100ms", dead_pause="1min") as adapter:
+    async with (
+        liar(unit_2_is_off) as one,
+        reading(one.port, *points, response_timeout="100ms", dead_pause="1min") as adapter,
+    ):
         found = await until(adapter, lambda _: bool(adapter.health().degraded))
         found += [r for _ in range(4) for r in (await adapter.read()).readings]  # what the timeouts had held up
         began, asked, missed = time.monotonic(), len(one.requests), adapter.health().counters["missed_polls_total"]
@@ -199,7 +215,9 @@ async def test_a_silent_unit_that_answers_again_is_read_at_its_rate():
     async with liar(reply) as one, reading(one.port, *points, **quick) as adapter:
         await until(adapter, lambda _: bool(adapter.health().degraded))
         state["on"] = True
-        found = await until(adapter, lambda found: sum(r.point.parameter == "p1" and r.value == 2 for r in found) >= 5, 3)
+        found = await until(
+            adapter, lambda found: sum(r.point.parameter == "p1" and r.value == 2 for r in found) >= 5, 3
+        )
         assert adapter.health().degraded == []
         assert Quality.BAD not in {r.status for r in found if r.value is not None}
 
@@ -282,6 +300,7 @@ async def test_a_long_poll_hands_its_readings_over_before_they_are_old():
 
 async def test_a_cancelled_read_loses_nothing_that_only_changes():
     """An EVENT's change that was read but not handed over must come with the next read."""
+
     async def slow(request, writer):
         if request.start == 100:
             await asyncio.sleep(0.2)
@@ -324,6 +343,9 @@ async def test_a_name_nobody_knows_and_a_closed_port_are_said_in_words():
 
 
 async def test_the_raw_words_decode_to_the_value_again():
-    async with device() as port, reading(port, register(10, "float32", byte_order="little", word_order="little")) as adapter:
+    async with (
+        device() as port,
+        reading(port, register(10, "float32", byte_order="little", word_order="little")) as adapter,
+    ):
         (one,) = (await adapter.read()).readings
         assert one.value == struct.unpack("<f", one.raw)[0]

@@ -31,8 +31,20 @@ def adapter(*points, **more):
 
 def test_the_example_of_the_design_is_valid_as_it_stands():
     oil, door = signals(validated(yaml.safe_load(DESIGN_EXAMPLE)))
-    assert (oil.table, oil.start, oil.count, oil.unit, oil.every, oil.point.unit) == (Table.holding, 100, 2, 1, 1.0, "celsius")
-    assert (door.table, door.start, door.count, door.point.classification) == (Table.discrete, 16, 1, Classification.EVENT)
+    assert (oil.table, oil.start, oil.count, oil.unit, oil.every, oil.point.unit) == (
+        Table.holding,
+        100,
+        2,
+        1,
+        1.0,
+        "celsius",
+    )
+    assert (door.table, door.start, door.count, door.point.classification) == (
+        Table.discrete,
+        16,
+        1,
+        Classification.EVENT,
+    )
 
 
 def test_a_point_overrides_unit_and_interval():

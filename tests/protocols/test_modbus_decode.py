@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from protocols.modbus.config import WORDS, ModbusPoint
 from protocols.modbus.decode import LONG_MAX, BitDecoder, RegisterDecoder, decode
 
-CODES = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float32": "f", "float64": "d"}
+CODES = {
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "int64": "q",
+    "uint64": "Q",
+    "float32": "f",
+    "float64": "d",
+}
 ORDERS = st.sampled_from(["big", "little"])
 
 
@@ -32,28 +41,45 @@ def numbers(kind):
     if kind.startswith("float"):
         return st.floats(width=int(kind[5:]), allow_nan=False, allow_infinity=False)
     bits = int(kind.removeprefix("u")[3:])
-    return st.integers(0, min(2**bits - 1, LONG_MAX)) if kind[0] == "u" else st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return (
+        st.integers(0, min(2**bits - 1, LONG_MAX))
+        if kind[0] == "u"
+        else st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    )
 
 
 @given(st.data(), st.sampled_from(list(WORDS)), ORDERS, ORDERS)
 def test_every_number_comes_back_from_every_order(data, kind, byte_order, word_order):
     number = data.draw(numbers(kind))
-    value, problem = decode(point(type=kind, byte_order=byte_order, word_order=word_order), words_of(number, kind, byte_order, word_order))
+    value, problem = decode(
+        point(type=kind, byte_order=byte_order, word_order=word_order), words_of(number, kind, byte_order, word_order)
+    )
     assert problem is None
     assert value == number
     assert type(value) is type(number)
 
 
 SOMETHING = st.one_of(
-    st.builds(lambda t, b, w: {"type": t, "byte_order": b, "word_order": w}, st.sampled_from(list(WORDS)), ORDERS, ORDERS),
-    st.builds(lambda t, b, w: {"type": t, "scale": 0.5, "byte_order": b, "word_order": w}, st.sampled_from(list(WORDS)), ORDERS, ORDERS),
-    st.builds(lambda n, b: {"type": "string", "length": n, "encoding": "latin-1", "byte_order": b}, st.integers(1, 12), ORDERS),
+    st.builds(
+        lambda t, b, w: {"type": t, "byte_order": b, "word_order": w}, st.sampled_from(list(WORDS)), ORDERS, ORDERS
+    ),
+    st.builds(
+        lambda t, b, w: {"type": t, "scale": 0.5, "byte_order": b, "word_order": w},
+        st.sampled_from(list(WORDS)),
+        ORDERS,
+        ORDERS,
+    ),
+    st.builds(
+        lambda n, b: {"type": "string", "length": n, "encoding": "latin-1", "byte_order": b}, st.integers(1, 12), ORDERS
+    ),
     st.builds(lambda bit, b: {"bit": bit, "byte_order": b}, st.integers(0, 15), ORDERS),
     st.builds(lambda bit, w: {"bits": [3, bit], "type": "uint32", "word_order": w}, st.integers(3, 31), ORDERS),
 )
 
 
-@given(st.lists(st.tuples(SOMETHING, st.integers(0, 50)), min_size=1, max_size=30), st.binary(min_size=130, max_size=130))
+@given(
+    st.lists(st.tuples(SOMETHING, st.integers(0, 50)), min_size=1, max_size=30), st.binary(min_size=130, max_size=130)
+)
 def test_a_read_decodes_as_its_points_one_by_one(wanted, payload):
     places = sorted(((point(**given), start) for given, start in wanted), key=lambda place: place[1])
     found = RegisterDecoder(places)(payload)

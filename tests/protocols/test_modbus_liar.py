@@ -21,7 +21,14 @@ ADDRESSES = (0, 1, 2, 40, 41)
 
 def config(port, **more):
     points = [{"parameter": str(n), "table": "holding", "address": n, "type": "uint16"} for n in ADDRESSES]
-    base = {"id": "a", "protocol": "modbus_tcp", "host": "127.0.0.1", "port": port, "defaults": {"asset": "x"}, "points": points}
+    base = {
+        "id": "a",
+        "protocol": "modbus_tcp",
+        "host": "127.0.0.1",
+        "port": port,
+        "defaults": {"asset": "x"},
+        "points": points,
+    }
     return {**base, "every": "50ms", "response_timeout": "200ms", "dead_pause": "300ms", "retries": 0, **more}
 
 

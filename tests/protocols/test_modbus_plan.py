@@ -28,7 +28,9 @@ REGISTER = st.builds(register, st.integers(0, 400), st.sampled_from(KINDS), st.s
 COIL = st.builds(lambda address: {"table": "coil", "address": address}, st.integers(0, 6000))
 POINTS = st.lists(st.one_of(REGISTER, COIL), min_size=1, max_size=60)
 LIMITS = st.builds(Limits, st.integers(15, 125), st.integers(1, 2000), st.integers(0, 20))
-CUTS = st.lists(st.builds(lambda at, width: Cut(Table.holding, at, at + width), st.integers(0, 400), st.integers(0, 3)), max_size=5)
+CUTS = st.lists(
+    st.builds(lambda at, width: Cut(Table.holding, at, at + width), st.integers(0, 400), st.integers(0, 3)), max_size=5
+)
 
 
 @given(POINTS, LIMITS, CUTS)
@@ -39,7 +41,9 @@ def test_a_plan_keeps_its_promises(points, limits, cuts):
     for read in reads:
         assert read.count <= limits.most(read.table)
         assert read.start == min(s.start for s in read.signals)
-        assert read.start + read.count == max(s.end for s in read.signals), "points are whole, and nothing is read beyond them"
+        assert read.start + read.count == max(s.end for s in read.signals), (
+            "points are whole, and nothing is read beyond them"
+        )
         assert {s.table for s in read.signals} == {read.table}
         reached = read.start
         for signal in read.signals:
@@ -67,7 +71,13 @@ def test_neighbours_are_not_read_apart_without_need(points, limits):
 
 
 def test_contiguous_overlapping_and_nearby_points_share_one_read():
-    points = [register(100, "float32"), register(102), register(102, {"bit": 3}), register(110, "uint32"), register(101)]
+    points = [
+        register(100, "float32"),
+        register(102),
+        register(102, {"bit": 3}),
+        register(110, "uint32"),
+        register(101),
+    ]
     (read,) = plan(signals(adapter(points)), Limits(125, 2000, 8))
     assert (read.start, read.count, len(read.signals)) == (100, 12, 5)
 
@@ -86,7 +96,9 @@ def test_the_order_of_the_configuration_does_not_matter():
 
 @given(st.lists(REGISTER, min_size=2, max_size=40))
 def test_halves_hold_the_same_points(points):
-    wanted = sorted((s for s in signals(adapter(points)) if s.table is Table.holding), key=lambda s: (s.start, s.end, s.number))
+    wanted = sorted(
+        (s for s in signals(adapter(points)) if s.table is Table.holding), key=lambda s: (s.start, s.end, s.number)
+    )
     if len(wanted) < 2:
         return
     left, right = halves(read_of(wanted))
@@ -98,5 +110,7 @@ def test_halves_hold_the_same_points(points):
 def test_around_a_parked_point_and_a_border_the_rest_stays_merged():
     wanted = signals(adapter([register(n) for n in range(20)]))
     parked = wanted[7]
-    reads = plan([s for s in wanted if s is not parked], Limits(125, 2000, 8), [hole(parked), border(read_of(wanted[12:]))])
+    reads = plan(
+        [s for s in wanted if s is not parked], Limits(125, 2000, 8), [hole(parked), border(read_of(wanted[12:]))]
+    )
     assert [(read.start, read.count) for read in reads] == [(0, 7), (8, 4), (12, 8)]

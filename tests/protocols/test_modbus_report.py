@@ -19,7 +19,9 @@ class Device:
 
     def __init__(self, *points, time="poll"):
         base = {"id": "a", "protocol": "modbus_tcp", "host": "h", "defaults": {"asset": "press"}, "time": time}
-        given = [{"parameter": f"p{n}", "address": 40001 + n, "type": "int16", **point} for n, point in enumerate(points)]
+        given = [
+            {"parameter": f"p{n}", "address": 40001 + n, "type": "int16", **point} for n, point in enumerate(points)
+        ]
         self.signals = tuple(signals(validated({**base, "points": given})))
         (self.read,) = plan(self.signals, Limits(125, 2000, 8))
         self.report = Report(self.signals, with_time=time == "poll")
@@ -64,7 +66,9 @@ def test_events_are_sent_when_they_change(classification):
 def test_within_the_deadband_of_the_last_one_sent_nothing_is_sent(deadband):
     device = Device({"deadband": deadband, "range": [0, 20]})
     sent = [values(device.says(number)) for number in (10, 11, 12, 13, 12, 11, 10)]
-    assert sent == [[10], [], [], [13], [], [], [10]], "slow drift must not escape: the distance is from the last one sent"
+    assert sent == [[10], [], [], [13], [], [], [10]], (
+        "slow drift must not escape: the distance is from the last one sent"
+    )
     assert device.report.suppressed == 4
 
 
@@ -120,5 +124,7 @@ def test_a_value_that_cannot_be_trusted_is_bad_with_its_words():
 def test_under_a_deadband_a_repeated_nan_is_one_reading_and_the_way_back_is_another():
     device = Device({"type": "float32", "deadband": 1})
     nan, one = bytes.fromhex("7FC00000"), struct.pack(">f", 1.0)
-    sent = [device.report.readings([Answered(device.read, words, ASKED, CAME)], 0.0) for words in (one, nan, nan, one, one)]
+    sent = [
+        device.report.readings([Answered(device.read, words, ASKED, CAME)], 0.0) for words in (one, nan, nan, one, one)
+    ]
     assert [len(readings) for readings in sent] == [1, 1, 0, 1, 0]

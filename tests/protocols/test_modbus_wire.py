@@ -13,7 +13,10 @@ from protocols.modbus.addresses import Table
 from protocols.modbus.wire import Exceptional, Silence, Tally, Unfit, Wire, payload_of, size_of
 
 
-@pytest.mark.parametrize(("table", "count", "size"), [(Table.coil, 1, 1), (Table.coil, 8, 1), (Table.discrete, 9, 2), (Table.holding, 125, 250)])
+@pytest.mark.parametrize(
+    ("table", "count", "size"),
+    [(Table.coil, 1, 1), (Table.coil, 8, 1), (Table.discrete, 9, 2), (Table.holding, 125, 250)],
+)
 def test_size_of_an_answer(table, count, size):
     assert size_of(table, count) == size
 

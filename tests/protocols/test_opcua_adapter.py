@@ -153,7 +153,9 @@ async def test_bad_nodes_are_reported_once_and_block_nobody():
 
 async def test_a_node_that_appears_later_is_found():
     key = f"v{uuid.uuid4().hex[:8]}"
-    async with adapter(point("late", key), point("late_polled", key, mode="poll", every="50ms"), retry_nodes="200ms") as plc:
+    async with adapter(
+        point("late", key), point("late_polled", key, mode="poll", every="50ms"), retry_nodes="200ms"
+    ) as plc:
         assert (await plc.next("late")).status == Quality.BAD
         await ON()(ON().server.add(key, 5.0))
         found = await plc.first_of_each("late", "late_polled")
@@ -205,7 +207,9 @@ async def test_deadband(mode):
 
 async def test_groups_are_polled_at_their_own_interval():
     fast, slow = await variable(1.0), await variable(1.0)
-    async with adapter(point("fast", fast, mode="poll", every="30ms"), point("slow", slow, mode="poll", every="1h")) as plc:
+    async with adapter(
+        point("fast", fast, mode="poll", every="30ms"), point("slow", slow, mode="poll", every="1h")
+    ) as plc:
         await plc.until(lambda r: r.point.parameter == "slow")
         before = plc.health().counters["values"]
         await soon(lambda: plc.health().counters["values"] >= before + 5)

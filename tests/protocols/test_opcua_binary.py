@@ -25,7 +25,10 @@ def scalars(kind, values):
 
 SCALARS = st.one_of(
     scalars(KIND.Boolean, st.booleans()),
-    *(scalars(getattr(KIND, f"Int{bits}"), st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)) for bits in (16, 32, 64)),
+    *(
+        scalars(getattr(KIND, f"Int{bits}"), st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
+        for bits in (16, 32, 64)
+    ),
     *(scalars(getattr(KIND, f"UInt{bits}"), st.integers(0, 2**bits - 1)) for bits in (16, 32, 64)),
     scalars(KIND.SByte, st.integers(-128, 127)),
     scalars(KIND.Byte, st.integers(0, 255)),
@@ -107,7 +110,9 @@ def publish_response(*values, status_change=None):
 
 
 def test_a_notification():
-    sent = publish_response((0, ua.DataValue(ua.Variant(1.5))), (300, ua.DataValue(ua.Variant("x"))), status_change=0x800A0000)
+    sent = publish_response(
+        (0, ua.DataValue(ua.Variant(1.5))), (300, ua.DataValue(ua.Variant("x"))), status_change=0x800A0000
+    )
     found = binary.publish_response(sent)
     assert (found.subscription, found.more, found.notification.sequence) == (7, True, 9)
     assert [(handle, value.value) for handle, value in found.notification.changes] == [(0, 1.5), (300, "x")]

@@ -148,7 +148,10 @@ def test_an_authority_must_be_in_force_and_be_one(ca):
 
 
 def test_a_forged_issuer_is_not_believed():
-    real, forged = authority(), server_certificate(name="Plant CA", uri=None, hosts=(), private=key(2), is_authority=True)
+    real, forged = (
+        authority(),
+        server_certificate(name="Plant CA", uri=None, hosts=(), private=key(2), is_authority=True),
+    )
     assert verdict_on(server_certificate(issuer=forged), real).unknown
 
 
@@ -156,7 +159,9 @@ def test_a_revoked_certificate_is_refused():
     ca = authority()
     made = server_certificate(issuer=ca, serial=77)
     assert verdict_on(made, ca, lists=[revocations(ca, 78)]).refusals == []
-    assert verdict_on(made, ca, lists=[revocations(ca, 77)]).refusals == ["BadCertificateRevoked: its issuer has revoked it"]
+    assert verdict_on(made, ca, lists=[revocations(ca, 77)]).refusals == [
+        "BadCertificateRevoked: its issuer has revoked it"
+    ]
 
 
 def test_revocation_lists_that_ended_or_are_forged():

@@ -230,7 +230,9 @@ async def test_a_slow_reader_stops_the_asking_not_the_memory(plant):
 async def test_a_restarted_server_with_moved_namespaces_is_found_again():
     first = OpcUaServer()
     await first.start()
-    async with adapter(first.url, point("temp", "Temp"), {"parameter": "path", "path": f"/Objects/nsu={URI};Press4/Temp"}) as plc:
+    async with adapter(
+        first.url, point("temp", "Temp"), {"parameter": "path", "path": f"/Objects/nsu={URI};Press4/Temp"}
+    ) as plc:
         await plc.first_of_each("temp", "path")
         await first.stop()
         await lost(plc)

@@ -36,7 +36,10 @@ def test_node_ids(text, namespace, identifier):
     assert nodes.parse_node(text) == nodes.NodeAddress(namespace, identifier)
 
 
-@pytest.mark.parametrize("text", ["", "Temp", "ns=2", "ns=x;s=a", "s=", "i=abc", "i=-1", "i=4294967296", "g=12", "b=?", "ns=2;x=1", "nsu=;s=a"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "Temp", "ns=2", "ns=x;s=a", "s=", "i=abc", "i=-1", "i=4294967296", "g=12", "b=?", "ns=2;x=1", "nsu=;s=a"],
+)
 def test_what_is_no_node_id(text):
     with pytest.raises(ValueError, match=r"right would be|is not"):
         nodes.parse_node(text)
@@ -46,7 +49,10 @@ def test_what_is_no_node_id(text):
     ("text", "names"),
     [
         ("/Objects/Server", [(0, "Objects"), (0, "Server")]),
-        ("/Objects/nsu=http://a/b/;Press 4/Temp", [(0, "Objects"), ("http://a/b/", "Press 4"), ("http://a/b/", "Temp")]),
+        (
+            "/Objects/nsu=http://a/b/;Press 4/Temp",
+            [(0, "Objects"), ("http://a/b/", "Press 4"), ("http://a/b/", "Temp")],
+        ),
         ("/Objects/ns=2;Press/ns=0;State", [(0, "Objects"), (2, "Press"), (0, "State")]),
         ("/Objects/a&/b&&c", [(0, "Objects"), (0, "a/b&c")]),
     ],
@@ -123,7 +129,10 @@ def config(**changes):
         ({"points": [{"parameter": "a", "node": "one"}]}, "is not a node id"),
         ({"points": [{"parameter": "a", "path": "Objects"}]}, "is not a browse path"),
         ({"points": [{"parameter": "a", "node": "i=1", "deadband": 1, "deadband_percent": 1}]}, "one of them"),
-        ({"points": [{"parameter": "a", "node": "i=1", "deadband_percent": 1, "mode": "poll"}]}, "right would be `deadband`"),
+        (
+            {"points": [{"parameter": "a", "node": "i=1", "deadband_percent": 1, "mode": "poll"}]},
+            "right would be `deadband`",
+        ),
         ({"points": [{"parameter": "a", "node": "i=1"}], "defaults": {}}, "has no asset"),
         ({"security": {"policy": "Basic128Rsa15"}}, "Basic256Sha256"),
     ],
@@ -145,7 +154,14 @@ def test_the_watchdog_takes_one_step_for_each_bound_of_silence_in_order():
         state, action = watchdog.decide(state, now)
         if action:
             taken.append((now, action))
-    assert taken == [(10, Action.REPUBLISH), (20, Action.RECREATE), (30, Action.RECONNECT), (40, Action.CRASH), (50, Action.CRASH), (60, Action.CRASH)]
+    assert taken == [
+        (10, Action.REPUBLISH),
+        (20, Action.RECREATE),
+        (30, Action.RECONNECT),
+        (40, Action.CRASH),
+        (50, Action.CRASH),
+        (60, Action.CRASH),
+    ]
 
 
 @pytest.mark.parametrize("done", list(Action))
@@ -201,7 +217,10 @@ def points(*more):
 def test_points_with_one_interval_are_one_group():
     polls = {"mode": "poll", "every": "1s"}
     items = items_of(points(polls, {}, polls, {"mode": "poll", "every": "2s"}), Counter())
-    assert [(g.every, [i.handle for i in g.items], g.due) for g in groups_of(items, 5.0)] == [(1.0, [0, 2], 5.0), (2.0, [3], 5.0)]
+    assert [(g.every, [i.handle for i in g.items], g.due) for g in groups_of(items, 5.0)] == [
+        (1.0, [0, 2], 5.0),
+        (2.0, [3], 5.0),
+    ]
 
 
 def value(plain, status=0):

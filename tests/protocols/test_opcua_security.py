@@ -37,7 +37,12 @@ class Doorman:
 def plant(tmp_path_factory):
     certificate, key = server_certificate().write(tmp_path_factory.mktemp("server"))
     server = OpcUaServer(
-        policies=POLICIES, users=Users("gateway", "right"), uri=SERVER_URI, certificate=certificate, key=key, validator=Doorman()
+        policies=POLICIES,
+        users=Users("gateway", "right"),
+        uri=SERVER_URI,
+        certificate=certificate,
+        key=key,
+        validator=Doorman(),
     )
     on = InThread(server)
     on.certificate = certificate
@@ -60,7 +65,9 @@ def certs(tmp_path, plant):
 
 @asynccontextmanager
 async def adapter(plant, certs, **more):
-    made = make(validated(adapter_config(plant.server.url, certs_dir=str(certs), **{"security": SECURED, **LOGIN, **more})))
+    made = make(
+        validated(adapter_config(plant.server.url, certs_dir=str(certs), **{"security": SECURED, **LOGIN, **more}))
+    )
     try:
         yield made
     finally:

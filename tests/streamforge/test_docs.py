@@ -28,7 +28,9 @@ def test_the_configuration_of_the_readme_is_good():
 def test_the_tree_of_the_architecture_is_the_tree_of_the_readmes_configuration():
     """On a difference, copy what the assertion shows into docs/architecture.md and read what changed."""
     (sample,) = block(README, "yaml")
-    shown = next(b for b in block((ROOT / "docs" / "architecture.md").read_text(), "text") if b.startswith("streamforge "))
+    shown = next(
+        b for b in block((ROOT / "docs" / "architecture.md").read_text(), "text") if b.startswith("streamforge ")
+    )
     assert shown.splitlines() == lines(plan(load_text(sample), Path("data")))
 
 

@@ -43,7 +43,12 @@ def test_a_points_range_is_a_rule_for_just_that_point_and_the_files_rules_come_a
 
 @pytest.mark.parametrize(
     ("name", "matches", "not_these"),
-    [("a*b", ["a*b"], ["axb"]), ("{topic[1]}", ["anything"], []), ("m_{topic[12]}_x[0]", ["m_7_x[0]"], ["m_7_x0"]), ("a?[b", ["a?[b"], ["ax[b"])],
+    [
+        ("a*b", ["a*b"], ["axb"]),
+        ("{topic[1]}", ["anything"], []),
+        ("m_{topic[12]}_x[0]", ["m_7_x[0]"], ["m_7_x0"]),
+        ("a?[b", ["a?[b"], ["ax[b"]),
+    ],
 )
 def test_a_literal_pattern_matches_its_text(name, matches, not_these):
     assert all(fnmatchcase(m, literal(name)) for m in matches)
@@ -54,7 +59,10 @@ def test_every_worker_is_told_what_it_needs_and_what_is_disabled_does_not_run():
     tree = dict(walk(plan(load_text(FILE), Path("/data"))))
     assert tree["data_path/adapters/m"].config["adapter"]["host"] == "127.0.0.1"
     assert "data_path/adapters/off" not in tree
-    assert [p for p in tree if "validator" in p] == ["data_path/processing/validator-0", "data_path/processing/validator-1"]
+    assert [p for p in tree if "validator" in p] == [
+        "data_path/processing/validator-0",
+        "data_path/processing/validator-1",
+    ]
     assert {c.config["bootstrap"] for c in tree.values() if c.config} == {"127.0.0.1:20001"}
     assert {c.config["durability"] for c in tree.values() if c.config} == {"lazy"}
     assert {c.config["data_dir"] for c in tree.values() if c.config} == {"/data"}

@@ -114,7 +114,9 @@ def test_an_empty_branch_has_started() -> None:
         (Strategy.ALL, {}, False),
     ],
 )
-def test_who_waits_for_a_child_that_fails_to_start(strategy: Strategy, fields: dict[str, Any], next_starts: bool) -> None:
+def test_who_waits_for_a_child_that_fails_to_start(
+    strategy: Strategy, fields: dict[str, Any], next_starts: bool
+) -> None:
     bench = Bench(strategy, w("a", **fields), w("b"))
     assert (Launch("b", 1) in bench.died("a")) is next_starts
 
@@ -378,7 +380,9 @@ CHILDREN = st.tuples(
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("tick"), st.sampled_from([0.05, 0.5, 3.0, 400.0])),
-        st.tuples(st.sampled_from(["started", "died", "ended", "stale", "answered", "restart", "kill"]), st.sampled_from(IDS)),
+        st.tuples(
+            st.sampled_from(["started", "died", "ended", "stale", "answered", "restart", "kill"]), st.sampled_from(IDS)
+        ),
         st.tuples(st.just("stop"), st.just("")),
     ),
     max_size=60,
@@ -406,12 +410,16 @@ class Plant:
                     assert not self.stop_ordered, "a start after the order to stop"
                     if self.state.spec.strategy is not Strategy.ONE:
                         before = self.state.children[: IDS.index(name)]
-                        assert all(each.phase in {Phase.RUNNING, Phase.FINISHED} for each in before), "a start before those it needs"
+                        assert all(each.phase in {Phase.RUNNING, Phase.FINISHED} for each in before), (
+                            "a start before those it needs"
+                        )
                     self.alive[name] = incarnation
                 case Halt(name, _):
                     assert name in self.alive
                     if self.stop_ordered:
-                        assert not any(other in self.alive for other in IDS[IDS.index(name) + 1 :]), "stopped before those behind it"
+                        assert not any(other in self.alive for other in IDS[IDS.index(name) + 1 :]), (
+                            "stopped before those behind it"
+                        )
                 case Kill(name, _):
                     assert name in self.alive
                 case End():
@@ -447,7 +455,9 @@ class Plant:
 
 
 @given(strategy=st.sampled_from(Strategy), children=CHILDREN, steps=STEPS)
-def test_whatever_happens_the_rules_hold_and_a_stop_ends(strategy: Strategy, children: Any, steps: list[tuple[str, Any]]) -> None:
+def test_whatever_happens_the_rules_hold_and_a_stop_ends(
+    strategy: Strategy, children: Any, steps: list[tuple[str, Any]]
+) -> None:
     plant = Plant(strategy, children)
     for what, arg in steps:
         plant.step(what, arg)

@@ -24,7 +24,9 @@ def state(*children: ChildState, life: Life = Life.RUNNING, **fields: Any) -> St
 
 
 def node(now: State, **seen: Seen) -> dict[str, Any]:
-    return subtree("line", now, {child.spec.id: seen.get(child.spec.id, Seen()) for child in now.children}, 100.0, 5_000_000)
+    return subtree(
+        "line", now, {child.spec.id: seen.get(child.spec.id, Seen()) for child in now.children}, 100.0, 5_000_000
+    )
 
 
 def says(status: str, reason: str | None = None) -> Seen:
@@ -45,7 +47,9 @@ UP = Phase.RUNNING
         (says("UNHEALTHY", "disk full"), says("DEGRADED"), Life.RUNNING, "UNHEALTHY", "broker: disk full"),
     ],
 )
-def test_a_branch_is_as_well_as_its_parts(broker: Seen, press: Seen, life: Life, status: str, reason: str | None) -> None:
+def test_a_branch_is_as_well_as_its_parts(
+    broker: Seen, press: Seen, life: Life, status: str, reason: str | None
+) -> None:
     found = node(state(ChildState(BROKER, UP), ChildState(PRESS, UP), life=life), broker=broker, press=press)
     assert (found["status"], found["reason"]) == (status, reason)
 
@@ -54,7 +58,11 @@ def test_a_branch_is_as_well_as_its_parts(broker: Seen, press: Seen, life: Life,
     ("child", "status", "words"),
     [
         (ChildState(PRESS), "STARTING", "waits for its turn"),
-        (ChildState(PRESS, Phase.BACKOFF, deadline=101.0, reason="killed by SIGSEGV"), "UNHEALTHY", "killed by SIGSEGV"),
+        (
+            ChildState(PRESS, Phase.BACKOFF, deadline=101.0, reason="killed by SIGSEGV"),
+            "UNHEALTHY",
+            "killed by SIGSEGV",
+        ),
         (ChildState(PRESS, Phase.FAILED, reason="ended 6 times"), "FAILED", "ended 6 times"),
         (ChildState(PRESS, Phase.FINISHED), "HEALTHY", ""),
         (ChildState(PRESS, Phase.FINISHED, reason="exit code 3"), "FAILED", "exit code 3"),
@@ -69,7 +77,13 @@ def test_a_child_that_does_not_run_is_described_by_its_phase(child: ChildState, 
 
 
 def test_a_worker_is_told_with_its_restarts_and_figures() -> None:
-    said = {"status": "HEALTHY", "reason": None, "counters": {"readings_total": 7}, "gauges": {}, "facts": {"breaker": "closed"}}
+    said = {
+        "status": "HEALTHY",
+        "reason": None,
+        "counters": {"readings_total": 7},
+        "gauges": {},
+        "facts": {"breaker": "closed"},
+    }
     child = ChildState(PRESS, UP, incarnation=4, restarts=(-500.0, 50.0, 60.0))
     found = node(state(child), press=Seen(pid=7, started_at=2_000_000, heard_at=99.5, said=said))["children"][0]
     assert found["id"] == "line/press"
@@ -122,7 +136,9 @@ def test_a_restart_that_fails_says_why() -> None:
     orders = Orders(post.send)
     orders.take(order("restart"), ChildState(PRESS, UP, incarnation=1), Life.RUNNING)
     orders.settle(state(ChildState(PRESS, Phase.BACKOFF, incarnation=2, reason="exit code 3")), {"press": Seen()})
-    assert post.sent == [{"id": "line/press", "ok": False, "error": "line/press was started but is backoff: exit code 3"}]
+    assert post.sent == [
+        {"id": "line/press", "ok": False, "error": "line/press was started but is backoff: exit code 3"}
+    ]
 
 
 def test_a_restart_overtaken_by_the_end_is_refused() -> None:
@@ -222,7 +238,9 @@ def test_a_crowd_of_changes_is_one_report_and_the_next_waits_until_it_was_read(m
     assert clock.sent == ["parent", "parent"]
 
 
-def test_a_watcher_of_the_root_hears_each_second_and_is_forgotten_when_it_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watcher_of_the_root_hears_each_second_and_is_forgotten_when_it_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock(monkeypatch, each_second=True)
     clock.watchers.add("api")
     for _ in range(10):

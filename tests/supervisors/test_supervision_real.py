@@ -157,7 +157,9 @@ def test_rest_for_one_stops_those_behind_in_reverse_and_starts_them_in_order() -
 
 
 def test_a_killed_supervisor_takes_its_workers_along_and_comes_back_without_doubles() -> None:
-    with supervised(supervisor("line", Strategy.ONE, press("a"), press("b"), heartbeat_s=5.0, backoff_first_s=0.02)) as gateway:
+    with supervised(
+        supervisor("line", Strategy.ONE, press("a"), press("b"), heartbeat_s=5.0, backoff_first_s=0.02)
+    ) as gateway:
         gateway.running()
         old = [psutil.Process(gateway.node(path)["pid"]) for path in ("line", "line/a", "line/b")]
         os.kill(old[0].pid, signal.SIGKILL)
@@ -216,7 +218,11 @@ def test_a_worker_that_never_gets_ready_is_killed() -> None:
 def test_what_a_worker_says_of_itself_is_in_the_tree() -> None:
     with supervised(press("a", "degraded")) as gateway:
         node = gateway.until("a", lambda n: n["status"] == "DEGRADED")
-        assert (node["reason"], node["counters"], node["facts"]) == ("one bad node", {"runs_total": 1}, {"does": "degraded"})
+        assert (node["reason"], node["counters"], node["facts"]) == (
+            "one bad node",
+            {"runs_total": 1},
+            {"does": "degraded"},
+        )
         assert gateway.until("root", lambda n: n["status"] == "DEGRADED")["reason"] == "a: one bad node"
 
 
