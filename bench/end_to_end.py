@@ -23,7 +23,7 @@ from bench.usage import UsageMeter, family
 from control import view
 from control.problems import Problem
 from streamforge.client import Gateway
-from streamforge.system import die_with_parent, free_ports
+from streamforge.system import die_with_parent, free_pair, free_ports
 
 RATES = (10_000, 20_000, 30_000, 40_000, 50_000, 65_000, 80_000)
 WARM_UP_S = 8.0
@@ -104,7 +104,7 @@ def quantile(before: dict[float, float], after: dict[float, float], share: float
 
 def step(here: plant.Plant, rate: int, durability: str, seconds: float) -> dict[str, Any]:
     """One rate for one window."""
-    kafka, page = free_ports(2)
+    kafka, page = free_pair(), free_ports(1)[0]
     directory = here.directory / f"{durability}-{rate}-{kafka}"
     running = Running(directory, plant.gateway_file(here, rate, durability, kafka, page))
     try:

@@ -22,7 +22,7 @@ from bench import plant
 from bench.naive.end_to_end import CLEAN, RAW
 from bench.usage import UsageMeter, family
 from schemas.gateway import StreamConfig
-from streamforge.system import die_with_parent, free_ports
+from streamforge.system import die_with_parent, free_pair
 
 PARTITIONS = 12
 KEPT = 0.99
@@ -86,7 +86,7 @@ class Part:
 
 def naive_step(here: plant.Plant, rate: int, seconds: float) -> dict[str, Any]:
     """One rate for one window."""
-    port = free_ports(1)[0]
+    port = free_pair()
     wanted = plant.offered(rate)
     with kafka(here.directory / f"naive-{rate}-{port}", port) as bootstrap:
         asyncio.run(make_topics(bootstrap))

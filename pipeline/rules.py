@@ -1,7 +1,7 @@
 """Which limits hold for which point: the configured rules, merged once for each series when it is first seen.
 
-A later rule wins over an earlier one in each figure it sets: `{range: {quality: SUSPECT}}` behind `{range: {max: 120}}` keeps
-the 120. Where nothing is configured the time and duplicate rules hold with their defaults; quality GOOD switches a rule off.
+A later rule wins over an earlier one in each figure it sets: `{range: {max: 90}}` behind `{range: {min: -20, max: 120}}` keeps
+the -20. Where nothing is configured the time and duplicate rules hold with their defaults; quality GOOD switches a rule off.
 """
 
 from __future__ import annotations

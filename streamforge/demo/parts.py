@@ -13,7 +13,7 @@ from typing import Self
 from streamforge.client import Gateway
 from streamforge.demo.gateway_file import Ports, gateway_file
 from streamforge.demo.historian import Historian
-from streamforge.system import die_with_parent, free_ports, is_free
+from streamforge.system import die_with_parent, free_pair, free_ports, is_free
 
 GATEWAY_STOPS_WITHIN_S = 90.0
 LOG_TAIL_LINES = 15
@@ -33,7 +33,8 @@ class Parts:
         self.historian = Historian(self.data / "postgres")
         if page and not is_free(page):
             raise DemoFailed(f"port {page} for the page is in use; name another with --page, or 0 for a free one")
-        modbus, opcua, mqtt, kafka = _ports_with_neighbour()
+        modbus, opcua, mqtt = free_ports(3)
+        kafka = free_pair()
         self.ports = Ports(modbus, opcua, mqtt, self.historian.port, kafka, page)
         self.file = self.data / "gateway.yaml"
         self.file.write_text(gateway_file(self.ports, durability, chaos), encoding="utf-8")
@@ -114,11 +115,3 @@ class Parts:
                 if time.monotonic() > deadline:
                     raise DemoFailed(f"{problem.detail}\n{self.words('gateway')}") from None
                 time.sleep(0.05)
-
-
-def _ports_with_neighbour() -> tuple[int, int, int, int]:
-    """Four free ports, the last with a free one right after it."""
-    while True:
-        modbus, opcua, mqtt, kafka = free_ports(4)
-        if is_free(kafka + 1):
-            return modbus, opcua, mqtt, kafka
