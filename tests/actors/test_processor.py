@@ -32,24 +32,24 @@ def rows(first: int, n: int) -> list[tuple[int, float]]:
 
 
 async def test_readings_go_on_judged_and_refused_ones_to_the_dead_letters(
-    kafka: str, unique: Unique, tmp_path: Path
+    stage_kafka: str, unique: Unique, tmp_path: Path
 ) -> None:
     asset = next(assets(unique("judged"), 1))
     rules = [{"match": {"asset": asset}, "range": {"max": 98}, "gap": {"expected": "1s"}, "time": {"skewed": "GOOD"}}]
-    config = stage_config(kafka, tmp_path, "validator", 1, rules=rules)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+    config = stage_config(stage_kafka, tmp_path, "validator", 1, rules=rules)
+    async with Source(stage_kafka, tmp_path) as source, working(config) as context:
         await source.readings("telemetry.raw", series(asset), [*rows(0, 100), *rows(110, 1)], 1)
         await source.readings("events.raw", series(asset), [(NOON, True), (NOON + SECOND, False)], 1)
         await until(lambda: context.counters.get("read_total", 0) >= 103)
         assert context.status is Status.HEALTHY
         assert context.counters['refused_total{rule="range"}'] == 2
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], [1], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [1], asset)
     assert readings(clean) == [(asset, "speed", at, value, 0) for at, value in rows(0, 99)]
-    events, documents = await written(kafka, tmp_path, ["events.clean"], [1], asset)
+    events, documents = await written(stage_kafka, tmp_path, ["events.clean"], [1], asset)
     assert [value for _, _, _, value, _ in readings(events)] == [1.0, 0.0]
     # 99 and 110 were refused: the gap is from 98 on, but nothing accepted has ended it.
     assert documents == []
-    _, letters = await written(kafka, tmp_path, ["dlq.telemetry"], [1], asset)
+    _, letters = await written(stage_kafka, tmp_path, ["dlq.telemetry"], [1], asset)
     assert [(x.fields["rule"], x.fields["reason"]) for x in letters] == [
         ("range", "range: 99 is above 98"),
         ("range", "range: 110 is above 98"),
@@ -57,20 +57,20 @@ async def test_readings_go_on_judged_and_refused_ones_to_the_dead_letters(
     assert letters[0].fields["offset"] + 1 == letters[1].fields["offset"]
 
 
-async def test_a_gap_becomes_an_event(kafka: str, unique: Unique, tmp_path: Path) -> None:
+async def test_a_gap_becomes_an_event(stage_kafka: str, unique: Unique, tmp_path: Path) -> None:
     asset = next(assets(unique("gap"), 2))
-    config = stage_config(kafka, tmp_path, "validator", 2, rules=[{"gap": {"expected": "1s"}}])
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+    config = stage_config(stage_kafka, tmp_path, "validator", 2, rules=[{"gap": {"expected": "1s"}}])
+    async with Source(stage_kafka, tmp_path) as source, working(config) as context:
         await source.readings("telemetry.raw", series(asset), [*rows(0, 3), *rows(12, 3)], 2)
         await until(lambda: context.counters.get("events_total") == 1)
-    _, documents = await written(kafka, tmp_path, ["events.clean"], [2], asset)
+    _, documents = await written(stage_kafka, tmp_path, ["events.clean"], [2], asset)
     assert [(d.fields["kind"], d.fields["details"]["missing_samples"]) for d in documents] == [("gap", 9)]
 
 
-async def test_a_restart_remembers_and_counts_nothing_twice(kafka: str, unique: Unique, tmp_path: Path) -> None:
+async def test_a_restart_remembers_and_counts_nothing_twice(stage_kafka: str, unique: Unique, tmp_path: Path) -> None:
     asset = next(assets(unique("again"), 3))
-    config = stage_config(kafka, tmp_path, "validator", 3)
-    async with Source(kafka, tmp_path) as source:
+    config = stage_config(stage_kafka, tmp_path, "validator", 3)
+    async with Source(stage_kafka, tmp_path) as source:
         async with working(config) as context:
             await source.readings("telemetry.raw", series(asset), rows(0, 20), 3)
             await until(lambda: context.counters.get("read_total", 0) >= 20)
@@ -80,41 +80,41 @@ async def test_a_restart_remembers_and_counts_nothing_twice(kafka: str, unique: 
             await until(lambda: context.counters.get("read_total", 0) >= 25)
             assert context.counters['refused_total{rule="duplicate"}'] == 20
             assert context.counters["read_total"] == 25
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], [3], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [3], asset)
     assert [value for _, _, _, value, _ in readings(clean)] == [float(i) for i in range(25)]
 
 
 async def test_windows_are_written_though_nothing_follows_and_survive_a_restart(
-    kafka: str, unique: Unique, tmp_path: Path
+    stage_kafka: str, unique: Unique, tmp_path: Path
 ) -> None:
-    asset = next(assets(unique("window"), 3))
-    config = stage_config(kafka, tmp_path, "aggregator", 3)
-    async with Source(kafka, tmp_path) as source:
+    asset = next(assets(unique("window"), 10))
+    config = stage_config(stage_kafka, tmp_path, "aggregator", 10)
+    async with Source(stage_kafka, tmp_path) as source:
         async with working(config) as context:
-            await source.readings("telemetry.clean", series(asset), rows(0, 5), 3)
+            await source.readings("telemetry.clean", series(asset), rows(0, 5), 10)
             await until(lambda: context.counters.get("read_total", 0) >= 5)
         async with working(config) as context:
-            await source.readings("telemetry.clean", series(asset), rows(5, 5), 3)
+            await source.readings("telemetry.clean", series(asset), rows(5, 5), 10)
             await until(
                 lambda: context.counters.get("read_total", 0) >= 5 and context.counters.get("written_total", 0) >= 12
             )
-    _, documents = await written(kafka, tmp_path, ["telemetry.1s", "telemetry.10s", "telemetry.1min"], [3], asset)
+    _, documents = await written(stage_kafka, tmp_path, ["telemetry.1s", "telemetry.10s", "telemetry.1min"], [10], asset)
     newest = {(d.fields["interval"], d.fields["window_start"]): d.fields for d in documents}
     assert [newest["1s", NOON + i * SECOND]["avg"] for i in range(10)] == list(range(10))
     assert (newest["10s", NOON]["count"], newest["10s", NOON]["p50"]) == (10, 4.5)
     assert newest["1min", NOON]["count"] == 10
 
 
-async def test_what_cannot_be_decoded_is_set_aside(kafka: str, unique: Unique, tmp_path: Path) -> None:
+async def test_what_cannot_be_decoded_is_set_aside(stage_kafka: str, unique: Unique, tmp_path: Path) -> None:
     asset = next(assets(unique("junk"), 5))
-    config = stage_config(kafka, tmp_path, "validator", 5)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+    config = stage_config(stage_kafka, tmp_path, "validator", 5)
+    async with Source(stage_kafka, tmp_path) as source, working(config) as context:
         await source.readings("telemetry.raw", series(asset), rows(0, 2), 5)
         await source.wires("telemetry.raw", [b"\0junk" + asset.encode()], 5)
         await source.readings("telemetry.raw", series(asset), rows(2, 2), 5)
         await until(lambda: context.counters.get("read_total", 0) >= 5)
         assert context.counters['refused_total{rule="decode"}'] == 1
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], [5], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [5], asset)
     assert len(readings(clean)) == 4
 
 
@@ -128,12 +128,12 @@ class Fragile(Validator):
 
 
 async def test_a_record_that_crashes_the_stage_is_set_aside_undecoded(
-    kafka: str, unique: Unique, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage_kafka: str, unique: Unique, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(processor.STAGES, "validator", lambda _config: Fragile())
     asset = next(assets(unique("fragile"), 6))
-    config = stage_config(kafka, tmp_path, "validator", 6)
-    async with Source(kafka, tmp_path) as source:
+    config = stage_config(stage_kafka, tmp_path, "validator", 6)
+    async with Source(stage_kafka, tmp_path) as source:
         await source.readings("telemetry.raw", series(asset), rows(0, 30), 6)
     crashes = 0
     while True:
@@ -147,7 +147,7 @@ async def test_a_record_that_crashes_the_stage_is_set_aside_undecoded(
             continue
         break
     assert crashes == 2
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], [6], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [6], asset)
     assert [value for _, _, _, value, _ in readings(clean)] == [float(i) for i in range(30) if i != 13]
     assert context.counters['refused_total{rule="poison"}'] == 1
 
@@ -157,10 +157,10 @@ def crashed() -> bool:
     return not any(task.get_coro().__name__ == "run" for task in asyncio.all_tasks() if task.get_coro())
 
 
-async def test_of_two_with_one_name_the_older_is_fenced(kafka: str, unique: Unique, tmp_path: Path) -> None:
+async def test_of_two_with_one_name_the_older_is_fenced(stage_kafka: str, unique: Unique, tmp_path: Path) -> None:
     asset = next(assets(unique("twin"), 7))
-    config = stage_config(kafka, tmp_path, "validator", 7)
-    async with Source(kafka, tmp_path) as source:
+    config = stage_config(stage_kafka, tmp_path, "validator", 7)
+    async with Source(stage_kafka, tmp_path) as source:
         older = Context(id="older", config=config)
         task = asyncio.create_task(processor.run(older))
         await until(lambda: older.status is Status.HEALTHY)
@@ -171,22 +171,24 @@ async def test_of_two_with_one_name_the_older_is_fenced(kafka: str, unique: Uniq
                 async with asyncio.timeout(30):
                     await task
             await until(lambda: newer.counters.get("read_total", 0) >= 100)
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], [7], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [7], asset)
     assert [value for _, _, _, value, _ in readings(clean)] == [float(i) for i in range(100)]
 
 
-async def test_offsets_outside_the_log_are_told_and_left_behind(kafka: str, unique: Unique, tmp_path: Path) -> None:
+async def test_offsets_outside_the_log_are_told_and_left_behind(
+    stage_kafka: str, unique: Unique, tmp_path: Path
+) -> None:
     asset = next(assets(unique("off"), 9))
-    config = stage_config(kafka, tmp_path, "validator", 9)
+    config = stage_config(stage_kafka, tmp_path, "validator", 9)
     place = ("telemetry.raw", 9)
-    group = StreamConsumer(kafka, "commit", "sf-validator")
+    group = StreamConsumer(stage_kafka, "commit", "sf-validator")
     await group.start()
-    async with Source(kafka, tmp_path) as source:
+    async with Source(stage_kafka, tmp_path) as source:
         await source.readings(place[0], series(asset), rows(0, 50), 9)
         end = (await group.ends([place]))[place]
         group.assign({place: end})
         await group.commit({place: end - 50})
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        admin = AIOKafkaAdminClient(bootstrap_servers=stage_kafka)
         await admin.start()
         await admin.delete_records({TopicPartition(*place): RecordsToDelete(before_offset=end - 20)})
         await admin.close()
@@ -201,7 +203,7 @@ async def test_offsets_outside_the_log_are_told_and_left_behind(kafka: str, uniq
             await source.readings(place[0], series(asset), rows(50, 5), 9)
             await until(lambda: context.counters.get("read_total", 0) >= 5)
     await group.stop()
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], [9], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [9], asset)
     assert [value for _, _, _, value, _ in readings(clean)] == [float(i) for i in range(30, 55)]
 
 
@@ -213,14 +215,14 @@ async def test_without_a_stream_it_waits_and_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_reading_that_grew_too_large_goes_to_the_dead_letters(
-    kafka: str, unique: Unique, tmp_path: Path
+    stage_kafka: str, unique: Unique, tmp_path: Path
 ) -> None:
     asset = next(assets(unique("large"), 11))
     rules = [{"type": {"type": "number", "quality": "SUSPECT"}}]
-    config = stage_config(kafka, tmp_path, "validator", 11, rules=rules)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+    config = stage_config(stage_kafka, tmp_path, "validator", 11, rules=rules)
+    async with Source(stage_kafka, tmp_path) as source, working(config) as context:
         await source.readings("telemetry.raw", series(asset), [(NOON, "x" * 999_850), (NOON + SECOND, 1.0)], 11)
         await until(lambda: context.counters.get("read_total", 0) >= 2)
         assert context.counters['refused_total{rule="too_large"}'] == 1
-    clean, _ = await written(kafka, tmp_path, ["telemetry.clean"], [11], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [11], asset)
     assert [(value, quality) for _, _, _, value, quality in readings(clean)] == [(1.0, Quality.UNCERTAIN)]

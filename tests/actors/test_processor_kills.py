@@ -125,25 +125,25 @@ def key(fields: dict) -> tuple:
 
 @pytest.mark.timeout(180)
 async def test_killed_again_and_again_nothing_is_missing_or_doubled(
-    kafka: str, unique: Callable[[str], str], tmp_path: Path
+    stage_kafka: str, unique: Callable[[str], str], tmp_path: Path
 ) -> None:
     name = unique("kills")
     points = {p: [series(asset) for _, asset in zip(range(POINTS), assets(name, p), strict=False)] for p in PARTITIONS}
     options = {"processing": {"transaction_every": "50ms", "snapshot_every": "1s"}, "aggregates": ["1s", "10s", "1min"]}
     workers = [
-        Worker(stage_config(kafka, tmp_path, stage, 0, WORKERS, **options), tmp_path / f"{stage}.log")
+        Worker(stage_config(stage_kafka, tmp_path, stage, 0, WORKERS, **options), tmp_path / f"{stage}.log")
         for stage in ("validator", "aggregator")
     ]
     async with living(workers):
-        feeding = asyncio.create_task(feed(kafka, tmp_path, points))
+        feeding = asyncio.create_task(feed(stage_kafka, tmp_path, points))
         dice = random.Random(4)
         for _ in range(KILLS):
             await asyncio.sleep(dice.uniform(0.3, 1.5))
             dice.choice(workers).kill()
         await feeding
-        await until(lambda: drained(kafka, tmp_path, "validator", "telemetry.raw"), 60)
-        await until(lambda: drained(kafka, tmp_path, "aggregator", "telemetry.clean"), 60)
-        await compare(kafka, tmp_path, name)
+        await until(lambda: drained(stage_kafka, tmp_path, "validator", "telemetry.raw"), 60)
+        await until(lambda: drained(stage_kafka, tmp_path, "aggregator", "telemetry.clean"), 60)
+        await compare(stage_kafka, tmp_path, name)
     # On a busy machine the stream may be too slow for a worker once; its like must not crash by itself.
     assert sum(worker.crashes for worker in workers) <= 2, (tmp_path / "validator.log").read_text()
 

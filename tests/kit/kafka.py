@@ -56,10 +56,15 @@ def _start(address_file: Path, owner: int) -> str:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One broker for the run; it ends with the process that runs the tests (the controller, under xdist)."""
+    return shared_broker(tmp_path_factory, "kafka")
+
+
+def shared_broker(tmp_path_factory: pytest.TempPathFactory, name: str) -> str:
+    """The run's one broker of this name, started by whoever asks first."""
     base = tmp_path_factory.getbasetemp()
     shared, owner = (base.parent, os.getppid()) if "PYTEST_XDIST_WORKER" in os.environ else (base, os.getpid())
-    address_file = shared / "kafka.address"
-    with (shared / "kafka.lock").open("w") as lock:
+    address_file = shared / f"{name}.address"
+    with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return address_file.read_text() if address_file.exists() else _start(address_file, owner)
 

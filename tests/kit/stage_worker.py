@@ -2,7 +2,7 @@
 
 Run as a program (`python -m tests.kit.stage_worker CONFIG_JSON`) it is that worker in a process of its own, to be killed.
 
-Tests share one broker and the gateway's topics: each takes workers (and so partitions) that no other test has, and assets of its own.
+Tests share one broker (tests/kit/stage_broker.py) and the gateway's topics: each takes workers (and so partitions) that no other test has, and assets of its own.
 """
 
 from __future__ import annotations
