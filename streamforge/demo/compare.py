@@ -44,7 +44,8 @@ class Seen:
     windows: dict[Window, int] = field(default_factory=dict)
     """The newest emission of each window: its count."""
     emissions: int = 0
-    stored: set[Point] = field(default_factory=set)
+    stored: dict[Point, Any] = field(default_factory=dict)
+    """Each row's value, as a Reading has it."""
     stored_windows: dict[Window, int] = field(default_factory=dict)
 
 
@@ -96,8 +97,10 @@ def judge(seen: Seen) -> Found:
 
 
 def _judge_rows(seen: Seen, found: Found) -> None:
-    expected = {(asset, parameter, time) for asset, parameter, time, _, _ in seen.clean}
-    absent, strange = expected - seen.stored, seen.stored - expected
+    expected = {(asset, parameter, time): value for asset, parameter, time, _, value in seen.clean}
+    absent, strange = expected.keys() - seen.stored.keys(), seen.stored.keys() - expected.keys()
+    wrong = [point for point, value in expected.items() if point in seen.stored and seen.stored[point] != value]
+    found.lack(len(wrong), "rows of the database hold another value than the stream", next(iter(wrong), None))
     found.lack(len(absent), "clean readings are not in the database", next(iter(absent), None))
     found.surplus(len(strange), "rows of the database are not in the stream", next(iter(strange), None))
 
@@ -197,11 +200,11 @@ def _read_database(dsn: str, since_ms: int, seen: Seen) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT p.asset_id, p.parameter, (extract(epoch FROM r.device_time) * 1000000)::bigint FROM readings r"
-                " JOIN points p ON p.id = r.point WHERE r.gateway_time >= to_timestamp(%s)",
+                "SELECT p.asset_id, p.parameter, (extract(epoch FROM r.device_time) * 1000000)::bigint, r.kind, r.value, r.whole, r.text"
+                " FROM readings r JOIN points p ON p.id = r.point WHERE r.gateway_time >= to_timestamp(%s)",
                 (since_ms / 1000,),
             )
-            seen.stored.update(_rows(cursor))
+            seen.stored.update((row[:3], _value(*row[3:])) for row in _rows(cursor))
             cursor.execute(
                 "SELECT p.asset_id, p.parameter, a.interval, (extract(epoch FROM a.window_start) * 1000000)::bigint, a.count"
                 " FROM aggregates a JOIN points p ON p.id = a.point"
@@ -209,6 +212,17 @@ def _read_database(dsn: str, since_ms: int, seen: Seen) -> None:
             seen.stored_windows.update({tuple(row[:4]): row[4] for row in _rows(cursor)})
     finally:
         connection.close()
+
+
+def _value(kind: int, value: float | None, whole: int | None, text: str | None) -> Any:
+    """A row's value as `readings` gives it."""
+    if kind == Kind.DOUBLE:
+        return repr(value)
+    if kind == Kind.LONG:
+        return int(value or 0) if whole is None else whole
+    if kind == Kind.BOOLEAN:
+        return bool(value)
+    return text
 
 
 def _rows(cursor: Any) -> Iterable[Any]:

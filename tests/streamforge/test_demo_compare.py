@@ -13,7 +13,7 @@ READINGS = [("press", "temp", n * S // 4, n * S // 4 + 7, repr(float(n))) for n 
 
 def sound() -> Seen:
     seen = Seen(raw=Counter(READINGS), clean=Counter(READINGS[:-1]), refused=Counter(READINGS[-1:]), rejects=2)
-    seen.stored = {r[:3] for r in READINGS[:-1]}
+    seen.stored = {r[:3]: r[4] for r in READINGS[:-1]}
     for second in range(1, 9):
         seen.windows["press", "temp", "1s", second * S] = 4
     seen.stored_windows = dict(seen.windows)
@@ -36,11 +36,15 @@ def double_clean(s):
 
 
 def lose_row(s):
-    s.stored.discard(READINGS[5][:3])
+    del s.stored[READINGS[5][:3]]
 
 
 def strange_row(s):
-    s.stored.add(("press", "temp", 123))
+    s.stored["press", "temp", 123] = "1.0"
+
+
+def other_value(s):
+    s.stored[READINGS[5][:3]] = "77.0"
 
 
 def double_raw(s):
@@ -63,7 +67,7 @@ def window_not_stored(s):
 @pytest.mark.parametrize(
     ("fault", "missing", "doubled"),
     [
-        (lose_clean, True, True), (double_clean, False, True), (lose_row, True, False), (strange_row, False, True),
+        (lose_clean, True, True), (double_clean, False, True), (lose_row, True, False), (strange_row, False, True), (other_value, True, False),
         (double_raw, False, True), (window_counts_twice, False, True), (window_forgot_one, True, False), (window_not_stored, True, False),
     ],
 )  # fmt: skip
