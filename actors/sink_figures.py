@@ -14,7 +14,7 @@ BOUNDS_MS = (
     25, 50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 500, 600, 800, 1_000,
     1_500, 2_000, 3_000, 5_000, 10_000, 30_000, 60_000, 600_000, 3_600_000,
 )  # fmt: skip
-_NAMES = [f'latency_ms_bucket_total{{le="{bound}"}}' for bound in (*BOUNDS_MS, "+Inf")]
+_NAMES = [f'latency_ms_total{{upto="{bound}"}}' for bound in (*BOUNDS_MS, "+Inf")]
 WINDOW_S = 10.0
 SAMPLES_MOST = 500
 """Of each batch; more would say the same."""

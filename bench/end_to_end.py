@@ -86,8 +86,8 @@ def buckets(tree: view.Node) -> dict[float, float]:
     found: dict[float, float] = {}
     for node in view.workers(tree):
         for name, count in node.get("counters", {}).items():
-            if name.startswith("latency_ms_bucket"):
-                bound = float(name.split('le="')[1].split('"')[0])
+            if name.startswith("latency_ms_total"):
+                bound = float(name.split('upto="')[1].split('"')[0])
                 found[bound] = found.get(bound, 0) + count
     return found
 

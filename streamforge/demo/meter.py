@@ -52,11 +52,11 @@ class Meter:
 
     def _take_latencies(self, node: view.Node) -> None:
         """Add what the sink's latency histogram gained since the last look; a new process counts from nought."""
-        buckets = {k: v for k, v in node.get("counters", {}).items() if k.startswith("latency_ms_bucket")}
+        buckets = {k: v for k, v in node.get("counters", {}).items() if k.startswith("latency_ms_total")}
         key = (node["id"], node.get("pid"))
         before = self._seen_buckets.get(key, {})
         for name, count in buckets.items():
-            bound = float(name.split('le="')[1].split('"')[0])
+            bound = float(name.split('upto="')[1].split('"')[0])
             self._latencies[bound] = self._latencies.get(bound, 0) + count - before.get(name, 0)
         self._seen_buckets[key] = buckets
 

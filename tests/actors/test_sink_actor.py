@@ -61,7 +61,7 @@ async def test_readings_and_documents_arrive_and_are_counted(
         assert context.counters[f'stored_total{{topic="{topic}"}}'] == 1000
         assert context.status is Status.HEALTHY
         assert context.facts["breaker"]["state"] == "closed"
-        assert sum(n for name, n in context.counters.items() if name.startswith("latency_ms_bucket")) == 1000
+        assert sum(n for name, n in context.counters.items() if name.startswith("latency_ms_total")) == 1000
         assert 0 < context.gauges["latency_p50_ms"] <= context.gauges["latency_p99_ms"] < 20_000
     assert query(database, "SELECT (SELECT count(*) FROM aggregates), (SELECT count(*) FROM events)") == [(1, 1)]
     consumer = StreamConsumer(kafka, "look", f"sf-sink-{config['sink']['id']}")
