@@ -29,6 +29,8 @@ from schemas.gateway import Rule
 from schemas.records import NO_TIME, Codes, Document, Floats, Kind, Quality, Records, Rows
 
 CLEAN = {"telemetry.raw": "telemetry.clean", "events.raw": "events.clean"}
+ON_CHANGE = "events.raw"
+"""Holds changes only: there silence is no gap and sameness no flat line."""
 REFUSED = {"telemetry.raw": "dlq.telemetry", "events.raw": "dlq.events"}
 EVENTS = "events.clean"
 
@@ -130,6 +132,8 @@ class Validator(Stage):
         found = sequence.judge(run, memory)
         for violation in found:
             quality[violation.rows] = np.maximum(quality[violation.rows], violation.quality)
+        if records.topic == ON_CHANGE:
+            return found
         gap_s, flat_s = limits["gap_s"], limits["flat_s"]
         with_gaps, with_flat = bool(np.isfinite(gap_s).any()), bool(np.isfinite(flat_s).any())
         if not (with_gaps or with_flat):
