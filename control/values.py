@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ BEHIND_MAX = 4000
 """Records behind the end of the watched topics at which the older ones are skipped."""
 AGAIN_AFTER_S = 2.0
 START_WITHIN_S = 10.0
+MARKERS = 100
 
 Place = tuple[str, str]
 """asset, parameter."""
@@ -138,15 +140,21 @@ async def read_topic(context: Context, topic: str, last: int, follow: bool) -> A
         await consumer.start(START_WITHIN_S)
         places: list[Partition] = [(topic, p) for p in range(context.config["partitions"])]
         ends, begins = await consumer.ends(places), await consumer.beginnings(places)
-        consumer.assign({place: max(begins[place], ends[place] - last) for place in places})
-        while not context.stopping.is_set():
-            polled = await consumer.poll(BATCH_MAX, 0.5)
-            for (name, partition), messages in polled.items():
-                wanted = messages if follow else [m for m in messages if m.offset < ends[name, partition]]
-                for shown in show(codec, name, partition, wanted):
+        # Offsets are also taken by the ends of transactions: to find the last ones, begin well before them.
+        consumer.assign({place: max(begins[place], ends[place] - 2 * last - MARKERS) for place in places})
+        past: dict[Partition, deque[Any]] = {place: deque(maxlen=last) for place in places}
+        coming: list[tuple[Partition, list[Any]]] = []
+        while not context.stopping.is_set() and any([await consumer.position(p) < ends[p] for p in places]):
+            for place, messages in (await consumer.poll(BATCH_MAX, 0.5)).items():
+                past[place].extend(m for m in messages if m.offset < ends[place])
+                coming.append((place, [m for m in messages if m.offset >= ends[place]]))
+        for place, messages in [*((place, list(kept)) for place, kept in past.items()), *(coming if follow else [])]:
+            for shown in show(codec, *place, messages):
+                yield shown
+        while follow and not context.stopping.is_set():
+            for place, messages in (await consumer.poll(BATCH_MAX, 0.5)).items():
+                for shown in show(codec, *place, messages):
                     yield shown
-            if not follow and all([await consumer.position(p) >= ends[p] for p in places]):
-                return
     except StreamLost as lost:
         yield {"error": f"{topic} cannot be read: {lost}"}
     finally:

@@ -90,6 +90,7 @@ def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
     good = checked(file)
     from control.problems import Kind, Problem
     from streamforge.daemon import run_daemon
+    from streamforge.lock import AlreadyRunning, take
     from streamforge.plan import plan
 
     try:
@@ -98,6 +99,10 @@ def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
         raise Problem(
             Kind.USAGE, f"{data} cannot be the data directory: {error.strerror}; name another with --data"
         ) from None
+    try:
+        os.close(take(data))  # a predecessor that was killed has then let go of its ports, too
+    except AlreadyRunning as running:
+        raise Problem(Kind.CONFLICT, str(running)) from None
     ports_free(good)
     raise typer.Exit(run_daemon(plan(good, data.resolve()), data.resolve(), gateway_id=good.gateway.gateway.id))
 
