@@ -75,9 +75,11 @@ class Seen:
         self.rows: list[tuple] = []
         self.letters: list[dict] = []
 
-    async def open(self):
+    async def open(self, *, whole: bool = False):
+        """From now on, or the whole log."""
         await self._reader.start()
-        self._reader.assign(await self._reader.ends(self._places))
+        ends = await self._reader.ends(self._places)
+        self._reader.assign(dict.fromkeys(ends, 0) if whole else ends)
         return self
 
     async def until(self, true, within_s: float = 20) -> list[tuple]:
@@ -264,13 +266,13 @@ async def test_a_broker_killed_under_a_reading_adapter_loses_and_doubles_nothing
     bootstrap = broker.place.bootstrap
     await ensure(bootstrap, 2**30, 12)
     context = context_for(bootstrap, server.port, asset, tmp_path)
-    seen, said = await Seen(bootstrap, asset).open(), 0
+    said, enough = 0, asyncio.Event()
     try:
         async with running(context) as task:
 
             async def say_on() -> None:
                 nonlocal said
-                while not task.done():
+                while not (task.done() or enough.is_set()):
                     await server.say((asset, "force", float(said), "GOOD"))
                     said += 1
                     await asyncio.sleep(0.002)
@@ -284,10 +286,12 @@ async def test_a_broker_killed_under_a_reading_adapter_loses_and_doubles_nothing
             broker = make(tmp_path / "stream", broker.place.port, durability="synced")
             await broker.start()
             await until(lambda: context.status is Status.HEALTHY, 60)
-            saying.cancel()
+            enough.set()
+            await saying
             await until(lambda: len(server.answered) == said)
-        await seen.until(lambda: len(seen.rows) >= said)
+        seen = await Seen(bootstrap, asset).open(whole=True)
+        await seen.until(lambda: len(seen.rows) >= said, within_s=60)
+        await seen.close()
         assert Counter(row[2] for row in seen.rows) == Counter(map(float, range(said)))
     finally:
-        await seen.close()
         await broker.kill()
