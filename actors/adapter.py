@@ -25,7 +25,7 @@ from actors.adapter_hold import Held, Hold
 from actors.adapter_records import RecordMaker
 from actors.context import Context, Status
 from actors.io_actor import IoActor
-from protocols.contract import BadAnswer, BadConfig, Batch, NotConnected
+from protocols.contract import BadAnswer, BadConfig, Batch, Health, NotConnected
 from protocols.load import make, placed, validated
 from schemas.records import Classification
 from stream.codec import SchemaIds
@@ -49,6 +49,10 @@ OWN_COUNTERS = {
     "errors_total",
     "unchanged_total",
 }
+STREAM_STEP = "the source is not to blame; see what streamforge status says of the stream"
+POINTS_STEP = (
+    "the connection stands; mend what is named here in the device, or in the gateway file and start the gateway again"
+)
 NO_LOG = "classification: LOG is for log lines; right would be TELEMETRY, EVENT or ALARM"
 
 
@@ -95,6 +99,7 @@ class _Worker:
         identity = (self._config.id, self._adapter.version, given["gateway_id"])
         self._records = RecordMaker(identity, context.id, ids, given["partitions"], given.get("config_version"))
         self._away: str | None = "not connected yet"
+        self._advice: str | None = None
         self._connects = 0
         self._errors: deque[float] = deque(maxlen=ERRORS_KEPT)
         self._last_reading: float | None = None
@@ -128,7 +133,7 @@ class _Worker:
                 await self._hold.room()
         except NotConnected as gone:
             await self._close_adapter()
-            self._lost(str(gone))
+            self._lost(str(gone), gone.next_step)
             if not brought:
                 raise
 
@@ -174,9 +179,9 @@ class _Worker:
         count("bytes_total", size)
         self._hold.add(Held(encoded.parcels, encoded.readings, size, batch.gateway_time, batch.delivered))
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, why: str, next_step: str | None) -> None:
         """Each point says BAD once; the record maker knows which have said it."""
-        self._away = why
+        self._away, self._advice = why, next_step
         self._error("errors_total", why)
         batch = self._records.lost(self._adapter.points(), f"source lost: {why}", time.time_ns() // 1000)
         if batch.readings:
@@ -260,7 +265,15 @@ class _Worker:
             [f"holds {hold.readings} readings, reading has stopped until the stream takes them"] if hold.full else []
         )
         trouble += own.degraded
-        context.health(Status.DEGRADED if trouble else Status.HEALTHY, "; ".join(trouble) or None)
+        context.health(Status.DEGRADED if trouble else Status.HEALTHY, "; ".join(trouble) or None, self._next_step(own))
+
+    def _next_step(self, own: Health) -> str | None:
+        """For the first of the troubles; None stands for the general advice about a source that is away."""
+        if self._away:
+            return self._advice
+        if self._outbox.trouble or self._hold.full:
+            return STREAM_STEP
+        return own.next_step or POINTS_STEP if own.degraded else None
 
     def _error(self, counter: str, words: str) -> None:
         self._context.count(counter)

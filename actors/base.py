@@ -36,6 +36,7 @@ from thespian.system.transport import IPBase, TCPTransport, streamBuffer
 
 from actors import guard, logs
 from actors.messages import Crashed
+from schemas.faults import CannotWork, Fault
 
 Address = Any
 """An actor's address as Thespian gives it: to be kept and sent, never looked into."""
@@ -180,20 +181,23 @@ class Actor(thespian.Actor):  # type: ignore[misc]
             return
         try:
             handler()
-        except Exception:
-            self.crash(traceback.format_exc())
+        except Exception as error:
+            self.crash(traceback.format_exc(), error)
 
     def child_died(self) -> None:
         """A process forked from here has ended; which, its handle tells."""
 
-    def crash(self, trace: str) -> None:
+    def crash(self, trace: str, error: BaseException | None = None) -> None:
         """Tell the parent why, and end with EXIT_CRASH once it has read it."""
-        logs.get().error("crashed", trace=trace)
         self.exit_code = guard.EXIT_CRASH
+        hopeless, next_step = isinstance(error, CannotWork), error.next_step if isinstance(error, Fault) else None
+        if hopeless:
+            logs.get().error("cannot work", reason=str(error), next_step=next_step)
+        else:
+            logs.get().error("crashed", trace=trace)
         if self.parent is not None:
-            self.send(
-                self.parent, Crashed(self.name, self.incarnation, "\n".join(trace.strip().splitlines()[-TRACE_LINES:]))
-            )
+            words = str(error) if hopeless else "\n".join(trace.strip().splitlines()[-TRACE_LINES:])
+            self.send(self.parent, Crashed(self.name, self.incarnation, words, hopeless, next_step))
         self.end()
 
     def end(self) -> None:

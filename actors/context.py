@@ -48,6 +48,8 @@ class Context:
     on_health: Callable[[], None] = _ignore
     status: Status = Status.STARTING
     reason: str | None = None
+    next_step: str | None = None
+    """What a person should do about `reason`, where the worker knows; without it people see general advice."""
     counters: dict[str, float] = field(default_factory=dict)
     """Only ever grow; the name ends with `_total`. Labels stand in braces: `rejected_total{rule="range"}`."""
     gauges: dict[str, float] = field(default_factory=dict)
@@ -67,9 +69,9 @@ class Context:
             self.status = Status.HEALTHY
         self.on_ready()
 
-    def health(self, status: Status, reason: str | None = None) -> None:
+    def health(self, status: Status, reason: str | None = None, next_step: str | None = None) -> None:
         changed = status is not self.status
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.next_step = status, reason, next_step
         if changed:
             self.on_health()
 

@@ -101,7 +101,7 @@ class IoActor(Actor):
         if trace is None:
             self.end()
         else:
-            self.crash(trace)
+            self.crash(trace, self.loop.error)
 
     # On the loop:
 
@@ -146,6 +146,8 @@ class LoopThread:
         self._hear.setblocking(False)
         self._pull.setblocking(False)
         self._task: asyncio.Task[None] | None = None
+        self.error: BaseException | None = None
+        """What `main` ended with, once it has."""
         self.bell = self._hear.fileno()
 
     def start(self, main: Callable[[], Awaitable[None]], ended: Callable[[str | None], None]) -> None:
@@ -195,8 +197,8 @@ class LoopThread:
         trace = None
         try:
             self._loop.run_until_complete(self._run(main))
-        except BaseException:
-            trace = traceback.format_exc()
+        except BaseException as error:
+            trace, self.error = traceback.format_exc(), error
         self._loop.close()
         self.ring(lambda: ended(trace))
 
@@ -223,6 +225,7 @@ def snapshot(context: Context) -> dict[str, Any]:
     return {
         "status": str(context.status),
         "reason": context.reason,
+        "next_step": context.next_step,
         "counters": dict(list(context.counters.items())[:NAMES_MAX]),
         "gauges": dict(list(context.gauges.items())[:NAMES_MAX]),
         "facts": json.loads(facts),

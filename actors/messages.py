@@ -43,6 +43,11 @@ class Crashed:
     name: str
     incarnation: int
     trace: str
+    """The end of a traceback; for one that cannot work, the reason alone."""
+    hopeless: bool = False
+    """Starting again does not help (schemas/faults.py)."""
+    next_step: str | None = None
+    """What a person should do, where the worker knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from schemas.faults import CannotWork
 from schemas.gateway import secret_name
 
 PREFIX = "STREAMFORGE_SECRET_"
 
 
-class NoSecret(Exception):
+class NoSecret(CannotWork):
     """A secret is referred to but nowhere to be found; the text says where it was looked for."""
 
 
@@ -39,15 +40,26 @@ def value(name: str, data_dir: Path, environment: Mapping[str, str] = os.environ
         files.insert(0, Path(environment["CREDENTIALS_DIRECTORY"]) / name)
     for file in files:
         try:
-            return file.read_text(encoding="utf-8").rstrip("\n")
+            found = file.read_text(encoding="utf-8").rstrip("\n")
         except FileNotFoundError:
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            raise NoSecret(f"secret {name!r}: {file} cannot be read: {error}") from None
+        except UnicodeDecodeError:
+            raise NoSecret(f"secret {name!r}: {file} is not UTF-8 text", how_to_set(name, data_dir)) from None
+        except OSError as error:
+            text = f"secret {name!r}: {file} cannot be read: {error.strerror}"
+            raise NoSecret(text, f"let the gateway's user read it: chmod 600 and chown for {file}") from None
+        if not found:
+            raise NoSecret(f"secret {name!r}: {file} is empty", how_to_set(name, data_dir))
+        return found
     variable = PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
     if variable in environment:
         return environment[variable]
     places = ", ".join(map(str, files))
     raise NoSecret(
-        f"secret {name!r} is nowhere: not in {places}, and {variable} is not set; right would be one of them"
+        f"secret {name!r} is nowhere: not in {places}, and {variable} is not set", how_to_set(name, data_dir)
     )
+
+
+def how_to_set(name: str, data_dir: Path) -> str:
+    """The command for a person, which leaves the secret in no history and in no list of processes."""
+    return f"as the gateway's user: install -D -m 600 /dev/stdin {data_dir / 'secrets' / name} (type the secret, Enter, Ctrl-D)"

@@ -44,6 +44,8 @@ IDLE_S = 1.0
 STREAM_PAUSE_S = (0.5, 5.0)
 """After the local stream was lost; grows, with jitter."""
 REFUSED = "refused_by_sink"
+STREAM_STEP = "the destination is not to blame; see what streamforge status says of the stream"
+PERSON_STEP = "put this right at the destination; the sink then goes on by itself, and the stream keeps the records"
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -64,7 +66,7 @@ async def run(context: Context) -> None:
             lost = 1 if time.monotonic() - began > 60 else lost + 1
             pause = min(STREAM_PAUSE_S[0] * 2**lost, STREAM_PAUSE_S[1]) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             context.count("stream_lost_total")
-            context.health(Status.DEGRADED, f"{gone}; tries again in {pause:.1f} s")
+            context.health(Status.DEGRADED, f"{gone}; tries again in {pause:.1f} s", STREAM_STEP)
             log.warning("sink_lost_stream", reason=str(gone), pause_s=round(pause, 1))
             await _stopped_within(context, pause)
 
@@ -233,7 +235,8 @@ class Delivery:
         told = f"{away}; failed {self._breaker.failures} times in a row, tries again in {pause:.1f} s"
         if opened:
             told += "; nothing is lost meanwhile, the stream keeps the records"
-        self._context.health(Status.UNHEALTHY if opened else Status.DEGRADED, told)
+        next_step = away.next_step or (PERSON_STEP if needs_person else None)
+        self._context.health(Status.UNHEALTHY if opened else Status.DEGRADED, told, next_step)
         self._show()
         if before.state is self._breaker.state and before.reason == self._breaker.reason:
             return  # said already

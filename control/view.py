@@ -102,7 +102,7 @@ def problem(node: Node) -> dict[str, Any]:
         "status": node["status"],
         "critical": any(branch in path for branch in CRITICAL),
         "reason": reason,
-        "next_step": next_step(node["status"], name, path),
+        "next_step": next_step(node["status"], name, path, node.get("next_step")),
     }
 
 
@@ -112,9 +112,12 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def next_step(status: str, name: str, path: str) -> str:
+def next_step(status: str, name: str, path: str, advice: str | None = None) -> str:
+    """`advice` is the worker's own, which knows the reason; without it, what is right for any reason."""
     if status == "FAILED":
-        return f"mend the cause, then: streamforge restart {name}"
+        return f"{advice or 'mend the cause'}, then: streamforge restart {name}"
+    if advice:
+        return advice
     if status == "STARTING":
         return "wait a moment"
     if "adapters/" in path:

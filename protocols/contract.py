@@ -11,14 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from schemas.faults import CannotWork, Fault
 from schemas.records import Classification, Quality, Value
 
 
-class BadConfig(Exception):
+class BadConfig(CannotWork):
     """Can never work as configured; a person must change something. The text says what, and what would be right."""
 
 
-class NotConnected(Exception):
+class NotConnected(Fault):
     """The peer is not there, or went away. The caller closes, marks the points BAD once, backs off, connects again."""
 
 
@@ -85,6 +86,8 @@ class Health:
     degraded: list[str] = field(default_factory=list)
     """One sentence for each thing that does not work though the connection stands: a bad node, a dead unit."""
     counters: dict[str, float] = field(default_factory=dict)
+    next_step: str | None = None
+    """What to do about `degraded`, where the sentences do not say."""
 
 
 class Adapter(ABC):

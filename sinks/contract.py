@@ -9,17 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+from schemas.faults import CannotWork, Fault
 from schemas.records import Document, Records
 
 Offsets = dict[tuple[str, int], int]
 """(topic, partition) to the offset of the next record to read."""
 
 
-class BadConfig(Exception):
+class BadConfig(CannotWork):
     """Can never work as configured; a person must change something. The text says what, and what would be right."""
 
 
-class NotConnected(Exception):
+class NotConnected(Fault):
     """The destination is away, slow, locked or full. Nothing of the batch counts as written; it is offered again, whole."""
 
 

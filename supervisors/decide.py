@@ -108,6 +108,7 @@ def _exited(state: State, event: Exited, now: float) -> State:
         return state
     how = child.killed_for or event.how
     clean = event.clean and child.killed_for is None
+    hopeless = event.hopeless and child.killed_for is None
     gone = replace(child, deadline=None, pinged_at=None, killed_for=None, halt=False, ordered=False)
     if state.life not in {Life.STARTING, Life.RUNNING}:
         return _put(state, replace(gone, phase=Phase.STOPPED))
@@ -118,7 +119,7 @@ def _exited(state: State, event: Exited, now: float) -> State:
     if child.ordered:
         state = _put(state, replace(gone, phase=Phase.WAITING, settled=True))
     else:
-        state = _failed(state, gone, how, event.jitter, now)
+        state = _failed(state, gone, how, event.jitter, now, hopeless=hopeless)
     return _recall_dependents(state, child.spec.id)
 
 
@@ -131,9 +132,12 @@ def _runs_again(spec: Child, *, clean: bool) -> bool:
     return spec.restart is Restart.PERMANENT or (spec.restart is Restart.TRANSIENT and not clean)
 
 
-def _failed(state: State, child: ChildState, how: str, jitter: float, now: float) -> State:
-    """It must run again: after a backoff if the budget allows it; else park it, or give up."""
+def _failed(state: State, child: ChildState, how: str, jitter: float, now: float, *, hopeless: bool) -> State:
+    """It must run again: after a backoff if the budget allows it; else park it, or give up. One that stands alone and knows that it
+    cannot work is parked at once."""
     parks = child.spec.when_exhausted is WhenExhausted.PARK
+    if parks and hopeless:
+        return _put(state, replace(child, phase=Phase.FAILED, settled=True, reason=how))
     owner = child.spec if parks else state.spec
     used = recent(child.restarts if parks else state.restarts, owner.restarts_window_s, now)
     if len(used) >= owner.restarts_max:

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 
 from actors import guard, logs
 from actors.base import Actor, Address
-from actors.messages import Start
+from actors.messages import Crashed, Start
 from supervisors.spec import Child
 
 LOOK_AGAIN_S = 0.01
@@ -32,6 +32,9 @@ class Ended:
     incarnation: int
     how: str
     clean: bool
+    hopeless: bool = False
+    """It said that starting again does not help."""
+    next_step: str | None = None
 
 
 @dataclass(slots=True)
@@ -39,7 +42,7 @@ class _Process:
     incarnation: int
     address: Address
     handle: BaseProcess
-    crash: str | None = None
+    crash: Crashed | None = None
     dead_since: float | None = None
 
 
@@ -74,9 +77,9 @@ class Processes:
             logs.get().warning("killing a child", child=name, child_pid=process.handle.pid, reason=why)
             os.kill(process.handle.pid, signal.SIGKILL)
 
-    def last_words(self, name: str, incarnation: int, trace: str) -> None:
-        if self.has(name, incarnation):
-            self._all[name].crash = trace
+    def last_words(self, words: Crashed) -> None:
+        if self.has(words.name, words.incarnation):
+            self._all[words.name].crash = words
 
     def ended(self, below: Callable[[str], list[int]]) -> list[Ended]:
         """Those that are gone since the last look; `below` gives the pids under a child that is a supervisor."""
@@ -89,16 +92,15 @@ class Processes:
                 self._actor.wake(LOOK_AGAIN_S, "look")
                 continue
             del self._all[name]
-            code = process.handle.exitcode or 0
-            found.append(
-                Ended(
-                    name,
-                    process.incarnation,
-                    process.crash or guard.in_words(code),
-                    code == 0 and process.crash is None,
-                )
-            )
+            found.append(_end(name, process))
         return found
+
+
+def _end(name: str, process: _Process) -> Ended:
+    words, code = process.crash, process.handle.exitcode or 0
+    if words is None:
+        return Ended(name, process.incarnation, guard.in_words(code), clean=code == 0)
+    return Ended(name, process.incarnation, words.trace, False, words.hopeless, words.next_step)
 
 
 def load(child: Child) -> type[Actor]:

@@ -1,6 +1,7 @@
 """What a supervisor tells of its subtree: one JSON node for each child, and the status that follows from them. Pure.
 
-A node: id (the path), role, run, strategy (supervisors), state (state.Phase), status (SPEC section 11), reason, pid, started_at
+A node: id (the path), role, run, strategy (supervisors), state (state.Phase), status (SPEC section 11), reason, next_step (the worker's
+own advice), pid, started_at
 (microseconds since 1970), uptime_s, heartbeat_age_s, restarts (in the window), restarts_max, restarts_window_s, restarts_total,
 restart_in_s (in backoff), last_exit (words; after a crash the end of the traceback), last_exit_at, counters, gauges, facts, children.
 """
@@ -30,6 +31,8 @@ class Seen:
     """Monotonic seconds of its last answer."""
     last_exit: str | None = None
     last_exit_at: int | None = None
+    next_step: str | None = None
+    """What its last process said a person should do."""
     said: Node = field(default_factory=dict)
     """A worker's snapshot, or a supervisor's own node."""
 
@@ -96,6 +99,7 @@ def _node(path: str, state: State, child: ChildState, seen: Seen, now: float, wa
         "state": str(child.phase),
         "status": str(status),
         "reason": reason,
+        "next_step": _next_step(child, seen),
         "pid": seen.pid,
         "started_at": seen.started_at,
         "uptime_s": None if seen.started_at is None else max(0.0, (wall - seen.started_at) / 1e6),
@@ -144,6 +148,14 @@ def _status(child: ChildState, seen: Seen) -> tuple[Status, str | None]:
             return Status.UNHEALTHY, "is being stopped"
         case _:
             return Status.UNHEALTHY, child.reason or "is stopped"
+
+
+def _next_step(child: ChildState, seen: Seen) -> str | None:
+    """What the worker itself says a person should do; None where it knows no better than the general advice."""
+    if child.phase in {Phase.BACKOFF, Phase.FAILED}:
+        return seen.next_step
+    step: str | None = seen.said.get("next_step") if child.phase is Phase.RUNNING else None
+    return step
 
 
 def _last_line(text: str | None) -> str:

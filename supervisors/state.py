@@ -125,6 +125,8 @@ class Exited:
     how: str
     clean: bool = False
     jitter: float = 0.5
+    hopeless: bool = False
+    """It said that starting again does not help until a person has changed something."""
 
 
 @dataclass(frozen=True, slots=True)

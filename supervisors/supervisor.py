@@ -84,7 +84,7 @@ class Supervisor(Actor):
             self._happened(state.Started(fact.name, fact.incarnation))
 
     def on_crashed(self, fact: Crashed, _sender: Address) -> None:
-        self.processes.last_words(fact.name, fact.incarnation, fact.trace)
+        self.processes.last_words(fact)
 
     # What comes from above.
 
@@ -187,7 +187,7 @@ class Supervisor(Actor):
     def _launch(self, child: Child, incarnation: int) -> None:
         path = f"{self.path}/{child.id}" if self.path else child.id
         seen = self.seen[child.id]
-        seen.said, seen.heard_at, seen.started_at = {}, None, time.time_ns() // 1000
+        seen.said, seen.heard_at, seen.started_at, seen.next_step = {}, None, time.time_ns() // 1000, None
         try:
             seen.pid = self.processes.launch(path, child, incarnation)
         except Exception as error:
@@ -213,12 +213,12 @@ class Supervisor(Actor):
         else:
             seen.last_exit = "stopped in order" if end.clean and child.halt else end.how
         seen.last_exit_at, seen.pid, seen.started_at, seen.heard_at = time.time_ns() // 1000, None, None, None
-        how = end.how.strip().rpartition("\n")[
-            2
-        ]  # Of a traceback the last line says what, the rest is kept in `last_exit`.
+        seen.next_step = end.next_step
+        # Of a traceback the last line says what, the rest is kept in `last_exit`.
+        how = end.how if end.hopeless else end.how.strip().rpartition("\n")[2]
         logs.get().info("a child ended", child=end.name, incarnation=end.incarnation, how=how)
         jitter = random.random()  # noqa: S311 - spreads restarts, guards nothing
-        self._happened(state.Exited(end.name, end.incarnation, how, end.clean, jitter))
+        self._happened(state.Exited(end.name, end.incarnation, how, end.clean, jitter, end.hopeless))
 
     # Reports and orders.
 
@@ -227,7 +227,7 @@ class Supervisor(Actor):
         if not self.processes.has(name, incarnation):
             return False
         seen = self.seen[name]
-        changed = (seen.said.get("status"), seen.said.get("reason")) != (said.get("status"), said.get("reason"))
+        changed = any(seen.said.get(key) != said.get(key) for key in ("status", "reason", "next_step"))
         seen.said, seen.heard_at = said, time.monotonic()
         return changed
 

@@ -1,5 +1,7 @@
 """A secret is found where it should be, and its absence says where it was looked for."""
 
+import subprocess
+
 import pytest
 
 from actors.secrets import NoSecret, resolve
@@ -25,5 +27,24 @@ def test_the_credentials_of_systemd_come_first(tmp_path):
 
 
 def test_a_missing_secret_says_where_it_was_looked_for(tmp_path):
-    with pytest.raises(NoSecret, match=r"'db' is nowhere: .*secrets/db.* STREAMFORGE_SECRET_DB is not set"):
+    with pytest.raises(NoSecret, match=r"'db' is nowhere: .*secrets/db.* STREAMFORGE_SECRET_DB is not set") as missing:
         resolve("${secret:db}", tmp_path, {})
+    assert f"install -D -m 600 /dev/stdin {tmp_path}/secrets/db" in missing.value.next_step
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"\n", "is empty"), (b"\xff\xfe", "is not UTF-8 text")])
+def test_a_secret_without_content_is_missing_too(tmp_path, content, words):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "db").write_bytes(content)
+    with pytest.raises(NoSecret, match=words) as missing:
+        resolve("${secret:db}", tmp_path, {})
+    assert "install -D" in missing.value.next_step
+
+
+def test_the_advice_for_a_missing_secret_is_a_command_that_works(tmp_path):
+    with pytest.raises(NoSecret) as missing:
+        resolve("${secret:db}", tmp_path, {})
+    command = missing.value.next_step.partition(": ")[2].partition(" (")[0]
+    subprocess.run(command.split(), input=b"s3cret\n", check=True, timeout=10)
+    assert resolve("${secret:db}", tmp_path, {}) == "s3cret"
+    assert (tmp_path / "secrets" / "db").stat().st_mode & 0o777 == 0o600

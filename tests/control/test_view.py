@@ -42,6 +42,19 @@ def test_each_problem_has_a_reason_and_a_next_step():
     assert "streamforge restart historian" in told["next_step"]
 
 
+@pytest.mark.parametrize(
+    ("node", "step"),
+    [
+        (worker("data_path/adapters/a", "DEGRADED"), "check the source and the network"),
+        (worker("data_path/adapters/a", "DEGRADED", next_step="mend the address"), "mend the address"),
+        (worker("data_path/sinks/s", "FAILED", next_step="set it"), "set it, then: streamforge restart s"),
+        (worker("data_path/sinks/s", "FAILED"), "mend the cause, then: streamforge restart s"),
+    ],
+)
+def test_the_next_step_is_the_workers_own_if_it_has_one(node, step):
+    assert step in view.health(tree(node))["next_step"]
+
+
 def test_rates_are_per_second_and_survive_a_restart():
     rates = view.Rates()
     for second, count in enumerate([0, 100, 200]):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from actors.context import Context, Status
 from actors.io_actor import IoActor
+from schemas.faults import CannotWork
 
 
 def journal(context: Context, word: str) -> None:
@@ -33,6 +34,8 @@ async def run(context: Context) -> None:
         ctypes.string_at(0)
     if does == "raise":
         raise RuntimeError("the press is on fire")
+    if does == "cannot":
+        raise CannotWork("the press has no key", "turn the key")
     if does == "exit":
         os._exit(3)
     if does == "abort":
@@ -55,7 +58,7 @@ async def run(context: Context) -> None:
     if does == "wedge":
         time.sleep(600)  # noqa: ASYNC251 - a loop that is stuck is what is wanted
     if does == "degraded":
-        context.health(Status.DEGRADED, "one bad node")
+        context.health(Status.DEGRADED, "one bad node", "oil the node")
     await context.stopping.wait()
     journal(context, "stopping")
     if does == "stubborn":

@@ -337,6 +337,20 @@ def test_a_stop_in_the_backoff_ends_at_once() -> None:
     assert bench.after(100) == []
 
 
+def test_a_child_that_cannot_work_is_parked_at_once_and_released_by_a_person() -> None:
+    bench = running(Strategy.ONE, w("a"), w("b"))
+    assert bench.tell(Exited("a", 1, "no key", hopeless=True)) == []
+    assert (bench.phases(), bench.child("a").reason) == ({"a": "failed", "b": "running"}, "no key")
+    assert bench.after(1000) == []
+    assert bench.tell(RestartChild("a")) == [Launch("a", 2)]
+
+
+def test_one_that_all_need_escalates_by_its_budget_even_if_it_cannot_work() -> None:
+    bench = running(Strategy.ONE, w("a", **ESCALATE))
+    bench.tell(Exited("a", 1, "no key", hopeless=True))
+    assert bench.phases() == {"a": "backoff"}
+
+
 # A person's orders.
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+from control import view
 from supervisors.spec import Strategy, WhenExhausted, supervisor, worker
 from tests.kit.supervised import Supervised, press, still_alive, supervised
 
@@ -75,6 +77,35 @@ def test_a_hopeless_worker_is_parked_alone_and_released_by_a_person() -> None:
         assert answer["error"] == "adapters/a was started but is backoff: RuntimeError: the press is on fire"
         gateway.until("adapters/a", lambda n: n["state"] == "failed" and n["restarts_total"] == 5)
         assert len(gateway.words("ready")) == 1
+
+
+def test_a_worker_that_cannot_work_is_parked_at_once_with_its_own_next_step() -> None:
+    with supervised(press("a", "cannot", restarts_max=5), press("b")) as gateway:
+        gateway.running()
+        node = gateway.until("a", lambda n: n["state"] == "failed")
+        assert (node["restarts_total"], node["reason"]) == (0, "the press has no key")
+        assert view.problem(node)["next_step"] == "turn the key, then: streamforge restart a"
+        assert gateway.words("run").count("a") == 1
+
+
+def test_a_worker_whose_secret_is_missing_is_parked_at_once_and_runs_once_it_is_set(tmp_path: Path) -> None:
+    with supervised(
+        press("a", config={"key": "${secret:press-key}", "data_dir": str(tmp_path)}), press("b")
+    ) as gateway:
+        gateway.running()
+        node = gateway.until("a", lambda n: n["state"] == "failed")
+        assert node["restarts_total"] == 0
+        assert "secret 'press-key' is nowhere" in node["reason"]
+        assert f"/dev/stdin {tmp_path}/secrets/press-key" in view.problem(node)["next_step"]
+        (tmp_path / "secrets").mkdir()
+        (tmp_path / "secrets" / "press-key").write_text("1234\n")
+        assert gateway.order("restart", "a")["ok"]
+
+
+def test_what_a_running_worker_advises_is_the_next_step() -> None:
+    with supervised(press("a", "degraded")) as gateway:
+        node = gateway.until("a", lambda n: n["status"] == "DEGRADED")
+        assert view.problem(node)["next_step"] == "oil the node"
 
 
 @pytest.mark.parametrize(
