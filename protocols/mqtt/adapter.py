@@ -113,6 +113,7 @@ class MqttAdapter(Adapter):
             if self._repeated(message):
                 self._count("retained_repeated_total")
                 continue
+            self._count("redelivered_total", message.dup)
             mapped = self.mapper.map(message)
             readings += mapped.readings
             rejects += mapped.rejects

@@ -23,6 +23,7 @@ from protocols.mqtt import tls, words
 from protocols.mqtt.config import MqttConfig
 from protocols.mqtt.engine import Engine, Pipe
 from protocols.mqtt.frames import PUBREL, Malformed, Publish, Splitter
+from protocols.mqtt.freshness import Freshness
 from protocols.mqtt.inbox import Inbox
 from protocols.mqtt.ledger import Ledger
 from protocols.mqtt.mapping import Message
@@ -56,6 +57,15 @@ class Connection(asyncio.Protocol):
         self.keepalive: float = config.keepalive
         self.heard = self.spoke = self.loop.time()
         self.timer: asyncio.TimerHandle | None = None
+        self.freshness = Freshness()
+        self.watched = any(one.time == "arrival" for one in config.subscriptions)
+        """Only who stamps messages with their arrival needs to know that they are new."""
+        self.watch: asyncio.TimerHandle | None = None
+        self.pings = self.pongs = 0
+        self.question: int | None = None
+        """The ping whose answer `freshness` waits for."""
+        self.unreleased: set[int] = set()
+        """Packet ids of QoS 2 that the broker still counts, between PUBREC and PUBREL."""
         self.paused = self.closing = False
         self.taken_over = self.by_broker = False
         self.refused_filters: list[str] = []
@@ -138,7 +148,10 @@ class Connection(asyncio.Protocol):
         self.keepalive = min(
             self.config.keepalive, getattr(properties, "ServerKeepAlive", None) or self.config.keepalive
         )
+        self.freshness.opened(self.accepted_at, session_present=flags.session_present)
         self._tick()
+        if self.watched:
+            self._look()
         if not self.accepted.done():
             self.accepted.set_result(None)
 
@@ -211,8 +224,10 @@ class Connection(asyncio.Protocol):
     def _publish(self, packet: Publish, arrived: int) -> None:
         self._count("messages_total")
         ticket = None
+        doubt = self.freshness.doubt(self.heard) if self.watched else None
         if packet.qos:
             ticket = self.ledger.came(packet)
+            self.freshness.message(self._unacknowledged())
             if ticket is None:
                 self._count("repeated_total")
                 return
@@ -226,6 +241,7 @@ class Connection(asyncio.Protocol):
                 packet.retain,
                 packet.dup,
                 packet.packet_id,
+                doubt,
             ),
             ticket,
         )
@@ -235,10 +251,15 @@ class Connection(asyncio.Protocol):
         if kind == PUBREL and len(packet) >= 4:
             packet_id = int.from_bytes(packet[2:4], "big")
             self.ledger.released(packet_id)
+            self.unreleased.discard(packet_id)
             self.engine.ack(packet_id, 2)
             return
         if kind == PINGRESP:
             self.ledger.pong()
+            self.pongs += 1
+            if self.pongs == self.question:
+                self.question = None
+                self.freshness.answered(self.loop.time())
         self.engine.take(packet)
 
     # From the adapter
@@ -252,6 +273,7 @@ class Connection(asyncio.Protocol):
                 self.engine.ack(ack.packet_id, 1)
             else:
                 self.engine.pubrec(ack.packet_id)
+                self.unreleased.add(ack.packet_id)
 
     def resume(self) -> None:
         """Read the socket again, once there is room."""
@@ -300,17 +322,35 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
             return
         if now - self.heard >= self.keepalive / 4 or now - self.spoke >= self.keepalive / 4:
-            self.spoke = now
-            self.ledger.ping()
-            self.engine.ping()
+            self._ping()
         self.timer = self.loop.call_later(self.keepalive / 4, self._tick)
+
+    def _look(self) -> None:
+        """Ask whether the broker's queue is empty, unless an answer is still to come."""
+        if self.gone.is_set() or self.inbox.end is not None:
+            return
+        if self.question is None:
+            self.freshness.asks(self._unacknowledged())
+            self._ping()
+            self.question = self.pings
+        self.watch = self.loop.call_later(self.freshness.wait_s(self.loop.time()), self._look)
+
+    def _unacknowledged(self) -> int:
+        return len(self.ledger.waiting) + len(self.unreleased)
+
+    def _ping(self) -> None:
+        self.spoke = self.loop.time()
+        self.pings += 1
+        self.ledger.ping()
+        self.engine.ping()
 
     def _lose(self, reason: str) -> None:
         """It is over; the first reason counts."""
         said = f"MQTT broker {self.config.host}:{self.config.real_port}: {reason}"
         self.inbox.finish(said)
-        if self.timer:
-            self.timer.cancel()
+        for timer in (self.timer, self.watch):
+            if timer:
+                timer.cancel()
         for waiting in (self.accepted, self.subscribed):
             if not waiting.done():
                 waiting.set_exception(NotConnected(said))

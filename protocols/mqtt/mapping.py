@@ -37,6 +37,8 @@ class Message:
     retain: bool = False
     dup: bool = False
     packet_id: int = 0
+    doubt: str | None = None
+    """Why it may have been published long before it came, or None."""
 
 
 @dataclass(slots=True)
@@ -264,10 +266,16 @@ def _untimed(plan: Plan, message: Message) -> tuple[int | None, Quality, str | N
     """Time and status of a message whose payload says nothing of time. What may be old is never stamped as new."""
     if message.retain:
         return None, Quality.UNCERTAIN, "retained: kept by the broker, of unknown age"
+    if message.dup:
+        return (
+            None,
+            Quality.UNCERTAIN,
+            "redelivered: sent again after a broken connection, perhaps stored before, of unknown age",
+        )
     if plan.config.time != "arrival":
         return None, Quality.GOOD, None
-    if message.dup:
-        return None, Quality.UNCERTAIN, "redelivered: came again after a broken connection, of unknown age"
+    if message.doubt:
+        return None, Quality.UNCERTAIN, message.doubt
     return message.arrived, Quality.GOOD, None
 
 

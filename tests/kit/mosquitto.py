@@ -164,7 +164,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Factory]:
 
 
 @contextlib.asynccontextmanager
-async def publishing(port: int, topic: str, every_s: float = 0.1) -> AsyncIterator[None]:
+async def publishing(port: int, topic: str, every_s: float = 0.1, qos: int = 0) -> AsyncIterator[None]:
     """Something that publishes a rising number for ever, and comes back by itself when the broker does."""
     client = paho.Client(CallbackAPIVersion.VERSION2)
     client.reconnect_delay_set(1, 1)
@@ -173,7 +173,7 @@ async def publishing(port: int, topic: str, every_s: float = 0.1) -> AsyncIterat
         n = 0
         while True:
             n += 1
-            client.publish(topic, str(n), 0)
+            client.publish(topic, str(n), qos)
             await asyncio.sleep(every_s)
 
     await asyncio.to_thread(client.connect, "127.0.0.1", port)

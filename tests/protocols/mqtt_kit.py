@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from protocols.contract import Batch, Reading, Reject
 from protocols.mqtt.adapter import MqttAdapter
 from protocols.mqtt.config import MqttConfig
 
 DEADLINE_S = 15
 RAW = {"topic": "t/+", "mapping": "raw", "asset": "{topic[1]}", "points": [{"parameter": "value", "type": "number"}]}
+
+VERSIONS = pytest.mark.parametrize("version", ["3.1.1", "5"])
 
 
 def adapter(port: int, *subscriptions: dict[str, Any], **settings: Any) -> MqttAdapter:
@@ -68,3 +72,31 @@ async def silence(one: MqttAdapter, for_s: float = 0.3) -> None:
     done, _ = await asyncio.wait({task}, timeout=for_s)
     task.cancel()
     assert not done, task.result()
+
+
+async def until(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not true():  # noqa: ASYNC110 - the broker and the library have no event to wait for
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def scripted(*answers: bytes) -> AsyncIterator[int]:
+    """A broker that answers the first packet with the first answer, and so on: for what mosquitto does not do."""
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            if not await reader.read(1000):
+                break
+            writer.write(answer)
+        await reader.read(1000)
+        writer.close()
+        over.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await asyncio.wait_for(over.wait(), DEADLINE_S)
