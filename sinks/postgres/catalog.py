@@ -40,8 +40,8 @@ _Lookup = Callable[[list[Any]], None]
 class Catalog:
     """What is known of one database. Made anew with each connection: another database may answer there the next time.
 
-    New ids are made in transactions of their own, before the batch that needs them: an id without readings harms nobody, and
-    what is kept in memory is true whatever becomes of the batch.
+    The caller asks in a transaction of its own before the batch that needs the ids: an id without readings harms nobody, and
+    what is kept in memory is true whatever becomes of the batch. Where that transaction fails the connection is given up.
     """
 
     def __init__(self, connection: Connection, names: Names) -> None:
@@ -125,7 +125,6 @@ class Catalog:
 
         refused = isolate(np.arange(len(unknown)), attempt)
         self._refused.update({unknown[row]: reason for row, reason in refused})
-        self._connection.commit()
 
     def _run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:

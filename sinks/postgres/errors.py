@@ -1,6 +1,8 @@
 """What an error of PostgreSQL means for us: wait, ask a person, or refuse the record. Pure; the codes are those of the manual,
-appendix A. Errors while connecting carry no code, so these are told by their (English) words; other languages count as "wait",
-which differs only in the advice and in how soon the next trial follows.
+appendix A, so the language of the server plays no part.
+
+Without a code are only the errors of libpq, our side of the line, and those of PgBouncer, whose codes say little: both are always
+English (nothing here sets another locale for messages), so there their words are looked at.
 """
 
 from __future__ import annotations
@@ -10,35 +12,43 @@ from enum import Enum
 
 import psycopg2
 
-UNIQUE_VIOLATION = "23505"
+from sinks.postgres.tables import COLUMNS
 
-_REFUSED_CLASSES = {"22", "23", "44", "54", "P0"}
-"""Data exception, constraint violation, view check option, limit of the program (row or index entry too large), raised by a
-trigger. They depend on the row."""
+UNIQUE_VIOLATION = "23505"
+_NOT_NULL = "23502"
+_OUR_COLUMNS = {column for table in COLUMNS.values() for column in table}
+
+_REFUSED_CLASSES = {"09", "20", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"}
+"""Data exception, constraint violation, view check option, limit of the program (row or index entry too large), and what a
+trigger of the user raises or trips over. They depend on the row."""
 _PERSON_CLASSES = {"28", "3D", "3F", "42", "0A", "F0"}
 """Authorization, no such database or schema, missing table, column or right, unsupported, broken server configuration."""
+_MEANINGS_APART = {"54001": "wait", "22P03": "person"}
+"""Stack depth; and bytes that do not fit a column's type, which is the table's fault: every row would be refused."""
 
 _ADVICE = {
+    "22P03": "a column there has another type than this program made it with; restore it",
+    _NOT_NULL: "a column of your own needs a default, or must allow nulls",
     "53100": "the disk of the database is full; free space there",
     "53200": "the database is out of memory",
     "53300": "the database has no free connection; raise max_connections or end unused ones",
     "25006": "the database is read-only, perhaps a standby; point `dsn` to the primary (target_session_attrs=read-write finds it)",
     "55P03": "another connection holds a lock; see pg_locks there",
     "57014": "the statement took too long; see write_timeout, or what else the database is doing",
+    "57P03": "it is starting up, shutting down or recovering; nobody need do anything",
     "40P01": "deadlock with another writer",
     "42501": "grant it, or let the owner of the schema run the gateway once",
     "42P10": "a unique constraint of a table was dropped; restore it",
     "28P01": "check `password` and the user in `dsn`",
+    "28000": "check the user in `dsn`: the role must exist there and may log in, and pg_hba.conf must let it in from here, "
+    "with TLS or without as sslmode in `dsn` says",
     "3D000": "create the database, or correct the name in `dsn`",
 }
-_CONNECT_WORDS = {
-    r"password authentication failed|no password supplied": "check `password` and the user in `dsn`",
-    r'role ".*" does not exist|is not permitted to log in': "create the role there, or correct the user in `dsn`",
-    r'database ".*" does not exist': "create the database, or correct the name in `dsn`",
-    r"no pg_hba.conf entry|pg_hba.conf rejects": "allow this gateway's address in the server's pg_hba.conf",
-    r"permission denied for database": "GRANT CONNECT ON DATABASE to the user in `dsn`",
-    r"server does not support SSL|certificate verify failed|root certificate file": "check sslmode in `dsn` and the certificates",
-    r"invalid (connection option|sslmode value|integer value)": "correct `dsn`",
+_WORDS = {
+    r"no password supplied|password authentication failed|SASL authentication failed": "check `password` and the user in `dsn`",
+    r"server does not support SSL|certificate|private key|SSL error: tlsv1 alert": "check sslmode in `dsn` and the certificates",
+    r"invalid (connection option|(sslmode|channel_binding|target_session_attrs) value|integer value)": "correct `dsn`",
+    r"no such (user|database)|unsupported startup parameter|auth failed": "see the configuration of PgBouncer",
 }
 
 
@@ -53,10 +63,13 @@ class Meaning(Enum):
 
 def meaning(error: psycopg2.Error) -> Meaning:
     code = error.pgcode
-    if code is None:
-        words = str(error)
-        return Meaning.PERSON if any(re.search(p, words) for p in _CONNECT_WORDS) else Meaning.WAIT
-    if code[:2] in _REFUSED_CLASSES and code != "54001":
+    if code is None or code == "08P01":
+        return Meaning.PERSON if _advice_on(str(error)) else Meaning.WAIT
+    if code == _NOT_NULL and error.diag.column_name not in _OUR_COLUMNS:
+        return Meaning.PERSON
+    if code in _MEANINGS_APART:
+        return Meaning(_MEANINGS_APART[code])
+    if code[:2] in _REFUSED_CLASSES:
         return Meaning.REFUSED
     return Meaning.PERSON if code[:2] in _PERSON_CLASSES else Meaning.WAIT
 
@@ -71,10 +84,12 @@ def words(error: psycopg2.Error) -> str:
 def sentence(place: str, error: psycopg2.Error) -> str:
     """What an operator reads: which database, its own words, what to do."""
     told = words(error)
-    advice = _ADVICE.get(error.pgcode or "")
-    if error.pgcode is None:
-        advice = next((a for pattern, a in _CONNECT_WORDS.items() if re.search(pattern, told)), None)
+    advice = _ADVICE.get(error.pgcode or "") or _advice_on(told)
     return f"database {place}: {told}" + (f"; {advice}" if advice else "")
+
+
+def _advice_on(told: str) -> str | None:
+    return next((advice for pattern, advice in _WORDS.items() if re.search(pattern, told)), None)
 
 
 def failing_line(error: psycopg2.Error) -> int | None:

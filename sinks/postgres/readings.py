@@ -107,7 +107,7 @@ def upsert(names: Names, table: str, key: str, column_names: str, stream: bytes)
 
     def work(cursor: Cursor) -> None:
         like = f"SELECT {column_names} FROM {target} WITH NO DATA"  # noqa: S608 - our own names
-        cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_{table} AS {like}")
+        cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_{table} ON COMMIT DROP AS {like}")
         cursor.execute(f"TRUNCATE {stage}")
         copy_in(cursor, stage, column_names, stream)
         cursor.execute(

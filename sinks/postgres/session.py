@@ -3,23 +3,26 @@
 A batch, its offsets and its refused records are one transaction. Two workers of the same sink cannot both write (the old one may
 still live, or its last transaction may, when the new one starts): each new session raises the sink's epoch, which waits for an
 unfinished transaction, and each transaction checks it.
+
+Nothing is expected to last on the server from one transaction to the next, as behind a pooler (PgBouncer in transaction mode) each
+may go to another one. Bounds on what the server does for us are therefore set in each transaction there, else once.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class with a small name
-from psycopg2.extensions import make_dsn
 from psycopg2.extras import execute_values
 
 from schemas.records import Document, Rows
 from sinks.contract import Batch, NotConnected, Offsets, Origin, RefusedRecord
 from sinks.postgres import documents
 from sinks.postgres.catalog import Catalog
+from sinks.postgres.check import check
 from sinks.postgres.config import PostgresConfig
 from sinks.postgres.isolate import Failure, isolate
 from sinks.postgres.pace import Pace
@@ -27,6 +30,7 @@ from sinks.postgres.readings import upsert, write_readings
 from sinks.postgres.tables import Names, prepare
 from sinks.postgres.transaction import attempted
 
+_SET = "SELECT set_config(name, value, %s) FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
 _TAKE_OVER = """INSERT INTO {sinks} AS s (gateway, sink, epoch) VALUES (%s, %s, 1)
     ON CONFLICT (gateway, sink) DO UPDATE SET epoch = s.epoch + 1 RETURNING epoch"""
 _STILL_OURS = "SELECT epoch FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"
@@ -43,18 +47,6 @@ _FORGET_REFUSED = """DELETE FROM {refused} WHERE gateway = %s AND sink = %s AND 
     (SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[]))"""
 
 
-def dial(config: PostgresConfig, origin: Origin) -> Connection:
-    """Connect, and nothing more. Raises psycopg2.Error."""
-    dsn = config.dsn if config.password is None else make_dsn(config.dsn, password=config.password)
-    return psycopg2.connect(
-        dsn,
-        connect_timeout=max(2, math.ceil(config.connect_timeout)),
-        application_name=f"streamforge {origin.gateway}/{config.id}"[:63],
-        client_encoding="UTF8",
-        keepalives=1, keepalives_idle=30, keepalives_interval=10, keepalives_count=3, tcp_user_timeout=30_000,
-    )  # fmt: skip
-
-
 class Session:
     """`start` first, then the rest in any order; after any error the session is only good for `close`."""
 
@@ -64,18 +56,16 @@ class Session:
         self._who = (origin.gateway, config.id)
         self._catalog = Catalog(connection, self._names)
         self._epoch = 0
+        self._each_time: list[list[str]] = []
+        """Names and values of settings that each transaction begins with."""
 
     def start(self) -> Offsets:
         """Make what is missing, put an older session out of force, return the offsets stored with the data."""
-        with self._connection, self._connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
-                " JOIN pg_settings USING (name)",
-                tuple(map(list, zip(*self._settings().items(), strict=True))),
-            )
-        with self._connection, self._connection.cursor() as cursor:
+        self._set_bounds()
+        with self._transaction(), self._connection.cursor() as cursor:
             prepare(cursor, self._names)
-        with self._connection:
+            check(cursor, self._names)
+        with self._transaction():
             self._epoch = int(self._run(_TAKE_OVER, *self._who)[0][0])
             rows = self._run(_OFFSETS, *self._who, self._origin.stream)
         return {(topic, partition): offset for topic, partition, offset in rows}
@@ -83,9 +73,10 @@ class Session:
     def write(self, batch: Batch, offsets: Offsets) -> list[RefusedRecord]:
         """One transaction. Returns what the database refused, in the order of the stream."""
         readings = [records for records in batch.readings if len(records)]
-        ids = [self._catalog.of_table(records.table) for records in readings]
-        points = self._catalog.of_points(documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES)
-        with self._connection:
+        with self._transaction():
+            ids = [self._catalog.of_table(records.table) for records in readings]
+            points = self._catalog.of_points(documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES)
+        with self._transaction():
             self._check_epoch()
             refused = self._write_documents(batch.documents, points)
             if readings:
@@ -95,7 +86,7 @@ class Session:
         return refused
 
     def unsent(self) -> list[RefusedRecord]:
-        with self._connection:
+        with self._transaction():
             rows = self._run(_REFUSED, *self._who)
         return [
             RefusedRecord(topic, partition, offset, bytes(wire), reason, asset, parameter, arrived)
@@ -103,19 +94,40 @@ class Session:
         ]
 
     def forget(self, refused: list[RefusedRecord]) -> None:
-        with self._connection:
+        with self._transaction():
             self._run(_FORGET_REFUSED, *self._who, *_places([(r.topic, r.partition, r.offset) for r in refused]))
 
     def close(self) -> None:
         self._connection.close()
 
-    def _settings(self) -> dict[str, str]:
-        """Bounds on the server's side, so that nothing of ours lives on there when we are gone."""
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Everything within is committed, or nothing."""
+        with self._connection:
+            if self._each_time:
+                self._run(_SET, True, *self._each_time)
+            yield
+
+    def _set_bounds(self) -> None:
+        """On the server's side, so that nothing of ours lives on there when we are gone."""
+        wanted = self._bounds()
+        with self._connection:
+            known = dict(self._run("SELECT name, 1 FROM pg_settings WHERE name = ANY(%s)", list(wanted)))
+            settings = [(name, value) for name, value in wanted.items() if name in known]
+            columns = [list(column) for column in zip(*settings, strict=True)]
+            if self._run("SELECT pg_backend_pid()") != [(self._connection.info.backend_pid,)]:
+                self._each_time = columns  # a pooler lies between: it names another process than the one that answers
+            else:
+                self._run(_SET, False, *columns)
+
+    def _bounds(self) -> dict[str, str]:
         write_ms, lock_ms = int(self._config.write_timeout * 1000), int(self._config.lock_timeout * 1000)
         return {
             "statement_timeout": str(write_ms),
             "lock_timeout": str(min(lock_ms, write_ms)),
             "idle_in_transaction_session_timeout": str(write_ms),
+            "idle_session_timeout": "0",
+            "transaction_timeout": "0",
             "client_connection_check_interval": "5000",
             "tcp_keepalives_idle": "30",
             "tcp_keepalives_interval": "10",

@@ -19,9 +19,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from sinks.contract import Batch, NeedsPerson, NotConnected, Offsets, Origin, RefusedRecord, Sink
 from sinks.postgres.config import PostgresConfig
+from sinks.postgres.dial import dial
 from sinks.postgres.errors import Meaning, meaning, sentence
 from sinks.postgres.pace import Pace
-from sinks.postgres.session import Session, dial
+from sinks.postgres.session import Session
 
 T = TypeVar("T")
 

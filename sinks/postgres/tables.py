@@ -1,4 +1,4 @@
-"""The tables, as data: what each version of StreamForge adds, and the check that what stands there is what we write to.
+"""The tables, as data: what each version of StreamForge adds, and what we write to. Whether that is what stands there: check.py.
 
 Why they look like this: `readings` is narrow because it holds nearly everything; what never changes for a point stands once, in
 `points` (the natural key) and `series` (unit, adapter and so on, as they were when the reading was made, so that a later change
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class with a small name
 
 from sinks.contract import NeedsPerson
+
+_TIME, _DOUBLE = "timestamp with time zone", "double precision"
 
 MIGRATIONS: list[list[str]] = [
     [
@@ -74,18 +76,48 @@ MIGRATIONS: list[list[str]] = [
 ]
 """One list of statements for each version of the tables; released ones are never edited, only followed by another."""
 
-COLUMNS = {
-    "points": "id asset_id parameter",
-    "series": "id point unit classification adapter_id adapter_version pipeline_id gateway_id fingerprint",
-    "readings": "device_time gateway_time value point series quality kind whole text reason",
-    "aggregates": "window_start window_end point interval count avg min max stddev p50 p95 p99 first last"
-    " good suspect uncertain bad percent_good unit gateway_id",
-    "events": "device_time gateway_time point kind message details",
-    "sinks": "gateway sink epoch",
-    "offsets": "gateway sink stream topic partition offset written",
-    "refused": "gateway sink topic partition offset arrived asset_id parameter reason wire",
+COLUMNS: dict[str, dict[str, str]] = {
+    "points": {"id": "integer", "asset_id": "text", "parameter": "text"},
+    "series": {
+        "id": "integer", "point": "integer", "unit": "text", "classification": "text", "adapter_id": "text",
+        "adapter_version": "text", "pipeline_id": "text", "gateway_id": "text", "fingerprint": "text",
+    },
+    "readings": {
+        "device_time": _TIME, "gateway_time": _TIME, "value": _DOUBLE, "point": "integer", "series": "integer",
+        "quality": "smallint", "kind": "smallint", "whole": "bigint", "text": "text", "reason": "text",
+    },
+    "aggregates": {
+        "window_start": _TIME, "window_end": _TIME, "point": "integer", "interval": "text", "count": "bigint",
+        **dict.fromkeys(("avg", "min", "max", "stddev", "p50", "p95", "p99", "first", "last", "percent_good"), _DOUBLE),
+        **dict.fromkeys(("good", "suspect", "uncertain", "bad"), "bigint"), "unit": "text", "gateway_id": "text",
+    },
+    "events": {
+        "device_time": _TIME, "gateway_time": _TIME, "point": "integer", "kind": "text", "message": "text",
+        "details": "jsonb",
+    },
+    "sinks": {"gateway": "text", "sink": "text", "epoch": "bigint"},
+    "offsets": {
+        "gateway": "text", "sink": "text", "stream": "text", "topic": "text", "partition": "integer",
+        "offset": "bigint", "written": _TIME,
+    },
+    "refused": {
+        "gateway": "text", "sink": "text", "topic": "text", "partition": "integer", "offset": "bigint", "arrived": "bigint",
+        "asset_id": "text", "parameter": "text", "reason": "text", "wire": "bytea",
+    },
+}  # fmt: skip
+"""What the sink writes to, table by table, with the types its bytes are made for."""
+
+KEYS = {
+    "points": "asset_id parameter",
+    "series": "fingerprint",
+    "readings": "point device_time",
+    "aggregates": "point interval window_start",
+    "events": "point device_time kind",
+    "sinks": "gateway sink",
+    "offsets": "gateway sink stream topic partition",
+    "refused": "gateway sink topic partition offset",
 }
-"""What the sink writes to, table by table."""
+"""By which a row is overwritten instead of doubled."""
 
 _OURS = {"sinks", "offsets", "refused", "version"}
 _VIEWS = {"readings_view", "aggregates_view", "events_view"}
@@ -127,7 +159,6 @@ def prepare(cursor: Cursor, names: Names) -> None:
             for statement in statements:
                 cursor.execute(names.fill(statement))
         cursor.execute(names.fill("INSERT INTO {version} VALUES (%s, now())"), (len(MIGRATIONS),))
-    _check_columns(cursor, names)
 
 
 def _version(cursor: Cursor, names: Names) -> int:
@@ -155,21 +186,4 @@ def _refuse_strangers(cursor: Cursor, names: Names, version: int) -> None:
         raise NeedsPerson(
             f"schema {names.schema}: {', '.join(strangers)} is there already and not of StreamForge; "
             "right would be another `schema_name`, or a `table_prefix`"
-        )
-
-
-def _check_columns(cursor: Cursor, names: Names) -> None:
-    cursor.execute(
-        "SELECT c.relname, a.attname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid"
-        " WHERE n.nspname = %s AND c.relname = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped",
-        (names.schema, [names.bare(t) for t in COLUMNS]),
-    )
-    there = set(cursor.fetchall())
-    missing = [
-        f"{names.bare(table)}.{column}" for table, columns in COLUMNS.items() for column in columns.split()
-        if (names.bare(table), column) not in there
-    ]  # fmt: skip
-    if missing:
-        raise NeedsPerson(
-            f"schema {names.schema}: {', '.join(missing)} is missing; somebody dropped or renamed it: restore it there"
         )

@@ -144,11 +144,15 @@ def test_messages_name_the_place_only(dsn: str, place: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ('FATAL:  password authentication failed for user "u"', Meaning.PERSON),
-        ('FATAL:  database "x" does not exist', Meaning.PERSON),
-        ('FATAL:  no pg_hba.conf entry for host "1.2.3.4"', Meaning.PERSON),
-        ("FATAL:  sorry, too many clients already", Meaning.WAIT),
-        ("FATAL:  the database system is starting up", Meaning.WAIT),
+        ("fe_sendauth: no password supplied", Meaning.PERSON),
+        ("server does not support SSL, but SSL was required", Meaning.PERSON),
+        ("SSL error: certificate verify failed", Meaning.PERSON),
+        ('server certificate for "db" does not match host name "10.0.0.7"', Meaning.PERSON),
+        ('invalid sslmode value: "often"', Meaning.PERSON),
+        ("FATAL:  no such user: u", Meaning.PERSON),
+        ("FATAL:  pgbouncer cannot connect to server", Meaning.WAIT),
+        ("SSL SYSCALL error: EOF detected", Meaning.WAIT),
+        ("connection refused", Meaning.WAIT),
         ("server closed the connection unexpectedly", Meaning.WAIT),
         ("could not translate host name", Meaning.WAIT),
     ],
@@ -160,7 +164,9 @@ def test_errors_without_a_code_are_told_by_their_words(text: str, what: Meaning)
 @pytest.mark.parametrize(
     ("code", "what"),
     [
-        ("22P02", Meaning.REFUSED), ("22021", Meaning.REFUSED), ("23514", Meaning.REFUSED), ("P0001", Meaning.REFUSED), ("54000", Meaning.REFUSED),
+        ("22P02", Meaning.REFUSED), ("38000", Meaning.REFUSED), ("21000", Meaning.REFUSED), ("22P03", Meaning.PERSON), ("54001", Meaning.WAIT),
+        ("57P03", Meaning.WAIT), ("57P05", Meaning.WAIT), ("25P03", Meaning.WAIT), ("58030", Meaning.WAIT), ("28000", Meaning.PERSON),
+        ("22021", Meaning.REFUSED), ("23514", Meaning.REFUSED), ("P0001", Meaning.REFUSED), ("54000", Meaning.REFUSED),
         ("40P01", Meaning.WAIT), ("40001", Meaning.WAIT), ("53100", Meaning.WAIT), ("53300", Meaning.WAIT), ("55P03", Meaning.WAIT),
         ("57P01", Meaning.WAIT), ("57014", Meaning.WAIT), ("25006", Meaning.WAIT), ("08006", Meaning.WAIT), ("XX000", Meaning.WAIT),
         ("28P01", Meaning.PERSON), ("3D000", Meaning.PERSON), ("42703", Meaning.PERSON), ("42P01", Meaning.PERSON), ("42501", Meaning.PERSON),
