@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError
 
+from stream.flow import Flow, refuse_dead_tasks
 from stream.producer import Partition, StreamLost
 
 Message = ConsumerRecord
@@ -84,6 +85,7 @@ class StreamConsumer:
         self._reset, self._on_skip, self._within_s = reset, on_skip, within_s
         self._client: AIOKafkaConsumer | None = None
         self._next: dict[Partition, int] = {}
+        self._flow = Flow()
 
     async def start(self, within_s: float | None = None) -> None:
         """Connect. Raises StreamLost."""
@@ -96,12 +98,14 @@ class StreamConsumer:
 
     def assign(self, starts: Mapping[Partition, int]) -> None:
         """Read these partitions from these offsets on; replaces what was assigned."""
-        self._next = dict(starts)
+        self._next, self._flow = dict(starts), Flow()
         self._open.assign([TopicPartition(*place) for place in starts])
         self._seek(starts)
 
     async def poll(self, max_records: int, wait_s: float) -> Polled:
-        """At least one record, or none after `wait_s`. Raises OutOfRange or StreamLost."""
+        """At least one record, or none after `wait_s`. Raises OutOfRange or StreamLost: also when records are there and none come."""
+        refuse_dead_tasks(self._open)
+        began = time.monotonic()
         polling = self._open.getmany(timeout_ms=int(wait_s * 1000), max_records=max_records)
         try:
             got = await self._in_time(polling, "answer", wait_s + self._within_s, unreadable=True)
@@ -115,6 +119,8 @@ class StreamConsumer:
         polled = {(tp.topic, tp.partition): records for tp, records in got.items()}
         for place, records in polled.items():
             self._next[place] = records[-1].offset + 1
+        if self._flow.waited(time.monotonic() - began):
+            await self._refuse_standstill()
         return polled
 
     def positions(self) -> dict[Partition, int]:
@@ -170,16 +176,20 @@ class StreamConsumer:
         client, self._client = self._client, None
         if client is None:
             return
-        with suppress(Exception):
-            async with asyncio.timeout(within_s):
-                await client.stop()
-        client._closed = True  # else its finaliser complains when stop() hung
+        await _close(client, within_s)
 
     @property
     def _open(self) -> AIOKafkaConsumer:
         if self._client is None:
             raise StreamLost("this consumer is not started, or was stopped")
         return self._client
+
+    async def _refuse_standstill(self) -> None:
+        ends = await self.ends(self._next)
+        stuck = self._flow.stuck({place: await self.position(place) for place in ends}, ends)
+        if stuck:
+            words = ", ".join(f"{topic}/{p} at {at} of {end}" for (topic, p), (at, end) in stuck.items())
+            raise StreamLost(f"the local stream holds records that its reader was not given: {words}")
 
     def _seek(self, positions: Mapping[Partition, int]) -> None:
         for place, offset in positions.items():
@@ -270,6 +280,20 @@ class StreamConsumer:
             raise _Unreadable(f"{type(wrong).__name__} {wrong}", None) from wrong
 
 
+async def _close(client: AIOKafkaConsumer, within_s: float) -> None:
+    """Also its connections, which stop() leaves open when it hangs, or when a background task has ended by an error."""
+    with suppress(Exception):
+        async with asyncio.timeout(within_s):
+            await client.stop()
+    client._closed = True  # else its finaliser complains
+    inner = client._client
+    if inner._sync_task is not None and inner._sync_task.done():
+        inner._sync_task = None  # close() would raise what ended it
+    with suppress(Exception):
+        async with asyncio.timeout(within_s):
+            await inner.close()
+
+
 class _Unreadable(Exception):
     """A batch that came from the log is broken."""
 
@@ -292,10 +316,7 @@ class _Probe:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with suppress(Exception):
-            async with asyncio.timeout(5):
-                await self._consumer.stop()
-        self._consumer._closed = True
+        await _close(self._consumer, 5)
 
     async def readable(self, place: Partition, offset: int) -> bool:
         tp = TopicPartition(*place)

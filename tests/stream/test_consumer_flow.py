@@ -1,0 +1,117 @@
+"""A consumer goes on within a bound, or says that it does not: aiokafka alone can wait for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import TopicPartition
+
+from stream import flow
+from stream.consumer import StreamConsumer
+from stream.flow import Flow
+from stream.producer import Parcel, StreamLost, StreamProducer
+
+HERE, THERE = ("telemetry.raw", 0), ("telemetry.raw", 1)
+
+
+@pytest.fixture
+async def producer(kafka, unique):
+    made = StreamProducer(kafka, unique("producer"), unique("t"))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def consumer(kafka, unique, monkeypatch):
+    monkeypatch.setattr(flow, "LOOK_EVERY_S", 0.3)
+    made = StreamConsumer(kafka, unique("consumer"))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def written(producer: StreamProducer, topic: str, commit: bool = True) -> None:
+    await producer.begin()
+    await producer.submit([Parcel(topic, 0, [b"k"] * 3, [b"a", b"b", b"c"], 1_700_000_000_000)])
+    await producer.settle()
+    await (producer.commit({}, "") if commit else producer.abort())
+
+
+async def polled(consumer: StreamConsumer, seconds: float) -> list[bytes]:
+    values: list[bytes] = []
+    async with asyncio.timeout(20):
+        waited = 0.0
+        while waited < seconds:
+            for records in (await consumer.poll(1000, wait_s=0.1)).values():
+                values += [record.value for record in records]
+            waited += 0.1
+    return values
+
+
+def test_time_counts_only_while_records_are_waited_for():
+    seen = Flow()
+    assert not seen.waited(flow.LOOK_EVERY_S / 2)
+    assert seen.waited(flow.LOOK_EVERY_S / 2)
+    assert seen.stuck({HERE: 5}, {HERE: 5}) == {}
+    assert not seen.waited(flow.LOOK_EVERY_S / 2), "a look begins anew"
+
+
+def test_stuck_is_who_was_behind_at_two_looks_and_did_not_move():
+    seen = Flow()
+    assert seen.stuck({HERE: 5, THERE: 1}, {HERE: 9, THERE: 9}) == {}, "the first look proves nothing"
+    assert seen.stuck({HERE: 5, THERE: 2}, {HERE: 9, THERE: 9}) == {HERE: (5, 9)}, "the other one moved"
+    assert seen.stuck({HERE: 9, THERE: 2}, {HERE: 9, THERE: 9}) == {THERE: (2, 9)}
+    assert seen.stuck({HERE: 9, THERE: 9}, {HERE: 9, THERE: 9}) == {}
+
+
+@pytest.mark.parametrize("task", ["fetching records", "looking for the leaders"])
+async def test_a_background_task_that_ended_is_said_at_the_next_poll(consumer, producer, new_topic, task):
+    """As uvloop does it: a write to a connection that just broke raises RuntimeError, which aiokafka does not expect."""
+    topic = await new_topic()
+    await written(producer, topic)
+    consumer.assign({(topic, 0): 0})
+    assert await polled(consumer, 0.5) == [b"a", b"b", b"c"]
+    inner = consumer._client._client
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    for connection in inner._conns.values():
+        connection.send = broken
+    if task == "looking for the leaders":
+        inner.force_metadata_update()
+        await asyncio.wait({inner._sync_task}, timeout=10)
+    else:
+        await asyncio.wait({consumer._client._fetcher._fetch_task}, timeout=10)
+    with pytest.raises(StreamLost, match=f"{task} has ended: RuntimeError unable to perform"):
+        await polled(consumer, 5)
+    await consumer.stop()
+    assert not any(connection.connected() for connection in inner._conns.values()), "left open"
+
+
+async def test_records_that_are_there_and_are_not_given_are_an_error(consumer, producer, new_topic):
+    topic = await new_topic()
+    consumer.assign({(topic, 0): 0})
+    consumer._client.pause(TopicPartition(topic, 0))
+    await written(producer, topic)
+    with pytest.raises(StreamLost, match=rf"was not given: {topic}/0 at 0 of 4"):
+        await polled(consumer, 5)
+
+
+async def test_nothing_to_read_is_no_standstill(consumer, producer, new_topic):
+    """At the end, behind an aborted transaction, and before one that is open: for many looks."""
+    topic = await new_topic()
+    consumer.assign({(topic, 0): 0})
+    assert await polled(consumer, 1.5) == []
+    await written(producer, topic, commit=False)
+    assert await polled(consumer, 1.5) == []
+    await producer.begin()
+    await producer.submit([Parcel(topic, 0, [b"k"], [b"open"], 1_700_000_000_000)])
+    await producer.settle()
+    assert await polled(consumer, 1.5) == []
+    await producer.commit({}, "")
+    assert await polled(consumer, 1) == [b"open"]
+
+
