@@ -1,4 +1,5 @@
-"""Logs as JSON lines on stderr, straight from each process: `{timestamp, level, component, gateway_id, message, ...}`.
+"""Logs as JSON lines on stderr, straight from each process: `{timestamp, level, component, gateway_id, message, ...}`;
+a line about an exception has `reason`, its last words, beside the whole traceback in `exception` or `trace`.
 
 Thespian's own way (every record as a message to one logger process) can block an actor and ends with that process; it is not used.
 journald, or whoever reads stderr, keeps and rotates.
@@ -12,6 +13,8 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+
+from actors.traces import last_words
 
 _who: dict[str, str] = {"component": "daemon"}
 
@@ -28,12 +31,13 @@ def configure(level: int = logging.INFO) -> None:
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        structlog.processors.format_exc_info,
         _add_who,
+        _add_reason,
         structlog.processors.EventRenamer("message"),
     ]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.processors.format_exc_info, *shared,
-                    structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
@@ -56,7 +60,9 @@ def configure(level: int = logging.INFO) -> None:
 
 def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
     first = {
-        key: event.pop(key) for key in ("timestamp", "level", "component", "gateway_id", "message") if key in event
+        key: event.pop(key)
+        for key in ("timestamp", "level", "component", "gateway_id", "message", "reason")
+        if key in event
     }
     return first | dict(event)
 
@@ -64,6 +70,14 @@ def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> di
 def _add_who(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in _who.items():
         event.setdefault(key, value)
+    return event
+
+
+def _add_reason(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Beside every traceback its last words: what a person looks for in a line of three thousand characters."""
+    trace = event.get("exception") or event.get("trace")
+    if trace:
+        event.setdefault("reason", last_words(str(trace)))
     return event
 
 
