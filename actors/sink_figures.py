@@ -1,4 +1,8 @@
-"""The figures of one sink: how long a reading took from the gateway's clock to the database, and how much waits."""
+"""The figure of one sink: how long a reading took from its arrival (the gateway's clock) until the destination had it.
+
+Only readings that arrived since the gateway was started: what an earlier run left waiting says how long the gateway was away, and is
+shown as what waits. A sink that was killed, or a destination that was away, does count.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ BOUNDS_MS = (
     1_500, 2_000, 3_000, 5_000, 10_000, 30_000, 60_000, 600_000, 3_600_000,
 )  # fmt: skip
 _NAMES = [f'latency_ms_total{{upto="{bound}"}}' for bound in (*BOUNDS_MS, "+Inf")]
+GATEWAY_STARTED_US = time.time_ns() // 1000
+"""The daemon loads this module before it forks the workers, so that this is its start and not that of a sink that died meanwhile."""
 WINDOW_S = 10.0
 SAMPLES_MOST = 500
 """Of each batch; more would say the same."""
@@ -29,6 +35,7 @@ class Latency:
 
     def stored(self, gateway_times: npt.NDArray[np.int64], now_us: int) -> None:
         """These readings (microseconds since 1970) are in the destination now."""
+        gateway_times = gateway_times[gateway_times >= GATEWAY_STARTED_US]
         if not len(gateway_times):
             return
         ms = np.maximum(now_us - gateway_times, 0) / 1000

@@ -104,4 +104,8 @@ rules:
   - {{match: {{parameter: pressure}}, rate_of_change: {{max_per_second: 2000, quality: SUSPECT}}}}
   - {{match: {{adapter: presses}}, gap: {{expected: 1s}}}}
 sinks:
-  - {{id: historian, type: postgres, dsn: "postgresql://postgres@127.0.0.1:{ports.postgres}/postgres", topics: [{topics}]}}"""
+  - id: historian
+    type: postgres
+    dsn: "postgresql://postgres@127.0.0.1:{ports.postgres}/postgres"
+    password: "${{secret:historian}}"   # from the file secrets/historian in the gateway's data directory
+    topics: [{topics}]"""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from streamforge.client import Gateway
+from streamforge.config_file import load
 from streamforge.demo.gateway_file import Ports, gateway_file
 from streamforge.demo.historian import Historian
 from streamforge.system import die_with_parent, free_pair, free_ports, is_free
@@ -38,6 +39,7 @@ class Parts:
         self.ports = Ports(modbus, opcua, mqtt, self.historian.port, kafka, page)
         self.file = self.data / "gateway.yaml"
         self.file.write_text(gateway_file(self.ports, durability, chaos), encoding="utf-8")
+        self._tell_password()
         self._plant: subprocess.Popen[bytes] | None = None
         self._gateway: subprocess.Popen[bytes] | None = None
 
@@ -59,6 +61,18 @@ class Parts:
         ports = [str(port) for port in (self.ports.modbus, self.ports.opcua, self.ports.mqtt)]
         self._plant = self._spawn([sys.executable, "-m", "streamforge.demo.plant", *ports], "plant.log")
         self.historian.start()
+
+    def partitions(self) -> int:
+        """Of each topic, as the configuration says."""
+        return load(self.file).gateway.stream.partitions
+
+    def _tell_password(self) -> None:
+        """Where the gateway looks for secrets."""
+        secret = self.gateway_data / "secrets" / "historian"
+        secret.parent.mkdir(parents=True, exist_ok=True)
+        secret.unlink(missing_ok=True)
+        secret.touch(0o600)
+        secret.write_text(self.historian.password())
 
     def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
         parent = os.getpid()

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from schemas.gateway import StreamConfig
 from stream.producer import StreamLost
 from streamforge.demo.historian import NoHistorian
 from streamforge.demo.meter import Meter
@@ -25,19 +24,28 @@ API_WITHIN_S = 60.0
 FIRST_READING_WITHIN_S = 90.0
 DRAIN_WITHIN_S = 120.0
 CHAOS_EVERY_S = 5.0
-PARTITIONS = StreamConfig().partitions
 
 
 def run_demo(data: Path, seconds: float | None, as_json: bool, chaos: bool, page: int, durability: str) -> int:
     """The exit code: 0 when nothing was missing or doubled."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)  # a shell that starts it with `&` has it ignored
+    _listen()
     begun = float(os.environ.get("STREAMFORGE_STARTED") or time.time())
     try:
         with _alone(data), Parts(data, page, durability, chaos) as parts:
             return Demo(parts, Show(as_json), begun, chaos).run(seconds)
     except (DemoFailed, NoHistorian) as failed:
         print(f"streamforge demo: {failed}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("streamforge demo: ended at once, without the comparison", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = error.filename or data
+        print(
+            f"streamforge demo: {place}: {error.strerror or error}; name another directory with --data", file=sys.stderr
+        )
         return 1
 
 
@@ -57,8 +65,25 @@ def _alone(data: Path) -> Iterator[None]:
         yield
 
 
+def _listen() -> None:
+    """Ctrl-C and SIGTERM end the run and compare; a terminal that was closed ends it in order, as nobody would read the comparison."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell that starts it with `&` has it ignored
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _hang_up)
+
+
 def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
+
+
+def _hang_up(number: int, _frame: object) -> None:
+    """From now on words go nowhere instead of failing. The kernel and the shell both hang up: once is enough."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    raise SystemExit(128 + number)
 
 
 class Show:
@@ -95,7 +120,9 @@ class Demo:
         try:
             self._live(started, seconds)
         except KeyboardInterrupt:
-            self._show.line("ending: the plant falls silent, everything drains")
+            self._show.line(
+                "ending: the plant falls silent, everything drains (Ctrl-C again: at once, without the comparison)"
+            )
         ran = time.monotonic() - started
         return self._compare(ran, first)
 
@@ -142,7 +169,9 @@ class Demo:
         self._parts.stop_plant()
         self._meter.wait_until_drained(DRAIN_WITHIN_S)
         try:
-            found = compare(self._meter.bootstrap(), PARTITIONS, self._parts.historian.dsn, int(self._begun * 1000))
+            found = compare(
+                self._meter.bootstrap(), self._parts.partitions(), self._parts.historian.dsn, int(self._begun * 1000)
+            )
         except StreamLost as lost:
             raise DemoFailed(f"the comparison could not be made: {lost}") from None
         latency = self._meter.latency_ms()

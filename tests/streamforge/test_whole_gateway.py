@@ -18,7 +18,6 @@ from control import view
 from streamforge.demo.compare import compare
 from streamforge.demo.meter import Meter
 from streamforge.demo.parts import Parts
-from streamforge.demo.run import PARTITIONS
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole"), pytest.mark.timeout(240)]
@@ -27,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole"), pytest.mark.ti
 @pytest.fixture(scope="module")
 def parts():
     with tempfile.TemporaryDirectory(prefix="sf-whole-") as directory:
-        Path(directory).chmod(0o755)  # PostgreSQL runs as a user of its own when the tests run as root
+        Path(directory).chmod(0o755)  # as root, the database's own user can reach its data where they are
         running = Parts(Path(directory) / "demo", 0, "synced", chaos=True)
         running.begun = time.time()
         try:
@@ -149,7 +148,7 @@ def test_in_the_end_nothing_is_missing_and_nothing_doubled(parts, meter):
     """Last: the plant falls silent, all drains, and the stream is compared with the database, record by record."""
     parts.stop_plant()
     meter.wait_until_drained(90)
-    found = compare(meter.bootstrap(), PARTITIONS, parts.historian.dsn, int(parts.begun * 1000))
+    found = compare(meter.bootstrap(), parts.partitions(), parts.historian.dsn, int(parts.begun * 1000))
     assert (found.missing, found.doubled) == (0, 0), found.sentences
     assert found.produced > 500
     assert found.aggregated > 100
