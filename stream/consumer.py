@@ -16,15 +16,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError
 
+from stream.codec.read import Message
+from stream.fetched import plain_records
 from stream.flow import Flow, refuse_dead_tasks
 from stream.producer import Partition, StreamLost
 
-Message = ConsumerRecord
-Polled = dict[Partition, list[Any]]
-"""aiokafka's ConsumerRecords of each partition, in offset order."""
+Polled = dict[Partition, list[Message]]
+"""The records of each partition, in offset order."""
+
+plain_records()
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # said once, by whoever handles it
 
