@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from actors.context import Context, Status
 from actors.io_actor import IoActor
+from control.gate import ANY_HOST
+from control.http_protocol import BoundedProtocol, PatientProtocol
 from control.local_socket import listen, socket_path
 from control.routes import app
 from control.state import State
@@ -45,15 +47,23 @@ def bind(config: ApiConfig) -> socket.socket:
 
 
 def hosts(config: ApiConfig) -> list[str]:
-    """Which Host headers are ours. Off loopback any: the name people use for the machine is theirs."""
+    """Which names in the Host header are ours, besides addresses: off loopback also those that people use for this machine."""
     loopback = config.host == "localhost" or ipaddress.ip_address(config.host).is_loopback
-    return ["127.0.0.1", "localhost", "[::1]", config.host] if loopback else ["*"]
+    own = [] if loopback else [socket.gethostname(), socket.getfqdn()]
+    return ["localhost", *own, *config.names]
 
 
-def server(application: Starlette) -> uvicorn.Server:
-    settings: dict[str, Any] = {"log_config": None, "lifespan": "off", "access_log": False, "server_header": False}
+def server(application: ASGIApp, protocol: type[BoundedProtocol]) -> uvicorn.Server:
+    settings: dict[str, Any] = {
+        "log_config": None,
+        "lifespan": "off",
+        "access_log": False,
+        "server_header": False,
+        "ws": "none",
+        "proxy_headers": False,
+    }
     return uvicorn.Server(
-        uvicorn.Config(application, timeout_graceful_shutdown=STOP_WITHIN_S, limit_concurrency=256, **settings)
+        uvicorn.Config(application, http=protocol, timeout_graceful_shutdown=STOP_WITHIN_S, **settings)
     )
 
 
@@ -63,7 +73,7 @@ async def run(context: Context) -> None:
     path = socket_path(Path(context.config["data_dir"]))
     values = Values(context)
     state = State(context, VERSION, values)
-    commands = server(app(state, ["*"], may_act=True))
+    commands = server(app(state, [ANY_HOST], may_act=True), PatientProtocol)
     context.facts["socket"] = str(path)
     context.on_tree = state.take
     context.watch_tree()
@@ -89,7 +99,7 @@ async def serve_page(context: Context, config: ApiConfig, state: State) -> None:
             await asyncio.sleep(AGAIN_AFTER_S)
     context.health(Status.HEALTHY)
     context.facts["address"] = f"http://{config.host}:{port.getsockname()[1]}/"
-    page = server(app(state, hosts(config), may_act=False))
+    page = server(app(state, hosts(config), may_act=False), BoundedProtocol)
     serving = asyncio.create_task(page.serve(sockets=[port]))
     try:
         await asyncio.shield(serving)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from actors.context import Context
 from control import view
+from control.branches import told
+from control.json_safe import json_text
 from control.problems import Kind, Problem
+from control.readers import Seats
 from control.values import Values
 
 REPORT_OLD_S = 15.0
 """Reports come each second; one this old means that the tree does not work."""
+PAGES_MAX, TAILS_MAX = 32, 8
+"""Readers at once. A page costs a frame a second, a tail a reader of the stream with its buffers."""
+FRAME_AGE_S = 0.25
+"""Pages that ask within it get the same frame: it is made once for all of them."""
+FIGURES = ("counters", "gauges", "facts")
 
 
 @dataclass
@@ -26,10 +36,15 @@ class State:
     reported: float = 0.0
     """Monotonic seconds of the newest report."""
     rates: view.Rates = field(default_factory=view.Rates)
+    _frame: tuple[float, str] = (float("-inf"), "")
+
+    def __post_init__(self) -> None:
+        self.pages = Seats(self.context, "live", PAGES_MAX, "close a page of this gateway")
+        self.tails = Seats(self.context, "tail", TAILS_MAX, "end a `streamforge tail`")
 
     def take(self, tree: view.Node) -> None:
-        self.tree, self.reported = tree, time.monotonic()
-        self.rates.take(self.reported, tree)
+        self.tree, self.reported = told(tree), time.monotonic()
+        self.rates.take(self.reported, self.tree)
 
     def alive(self) -> bool:
         return self.tree is not None and time.monotonic() - self.reported < REPORT_OLD_S
@@ -46,28 +61,56 @@ class State:
             }
         return {"gateway": self.context.config["gateway"], "version": self.version, **told}
 
-    def live(self) -> dict[str, Any]:
-        """One frame of the page."""
-        return {
-            "at": time.time_ns() // 1000,
-            "gateway": self.context.config["gateway"],
-            "version": self.version,
-            "health": self.health(),
-            "flow": view.flow(self.tree, self.rates) if self.tree else {"adapters": [], "stages": [], "sinks": []},
-            "tree": self.tree,
-        }
+    def flow(self) -> dict[str, Any]:
+        return view.flow(self.tree, self.rates) if self.tree else {"adapters": [], "stages": [], "sinks": []}
+
+    def frame(self) -> str:
+        """One frame of the page, as JSON."""
+        now = time.monotonic()
+        if now - self._frame[0] > FRAME_AGE_S:
+            frame = {
+                "at": time.time_ns() // 1000,
+                "gateway": self.context.config["gateway"],
+                "version": self.version,
+                "health": self.health(),
+                "flow": self.flow(),
+                "points_left_out": self.values.left_out,
+                "tree": self.tree and without_figures(self.tree),
+            }
+            self._frame = now, json_text(frame)
+        return self._frame[1]
 
     def find(self, name: str) -> view.Node:
         """The component of this path or last part of a path. Raises Problem."""
         if self.tree is None:
             raise Problem(Kind.UNREACHABLE, "the supervision tree has not reported yet; try again in a moment")
         nodes = list(view.walk(self.tree))
-        found = [n for n in nodes if n["id"] == name] or [n for n in nodes if n["id"].rsplit("/", 1)[-1] == name]
+        found = [n for n in nodes if n["id"] == name] or [n for n in nodes if last_part(n["id"]) == name]
         if len(found) == 1:
             return found[0]
         if found:
             raise Problem(
                 Kind.CONFLICT, f"{name!r} is the name of {', '.join(n['id'] for n in found)}; give the whole path"
             )
-        known = ", ".join(n["id"].rsplit("/", 1)[-1] for n in nodes)
-        raise Problem(Kind.NOT_FOUND, f"there is no component {name!r}; there are {known}")
+        raise Problem(
+            Kind.NOT_FOUND, f"there is no component {name[:100]!r}; {nearest(name, (n['id'] for n in nodes[1:]))}"
+        )
+
+
+def last_part(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def nearest(name: str, paths: Iterable[str]) -> str:
+    """What a person may have meant."""
+    names = {last_part(path).lower(): last_part(path) for path in paths}
+    wanted = last_part(name.rstrip("/"))[:100].lower()
+    close = get_close_matches(wanted, names, n=3, cutoff=0.5) or [n for n in names if wanted and wanted in n][:3]
+    meant = f"did you mean {' or '.join(names[n] for n in close)}? " if close else ""
+    return f"{meant}`streamforge tree` shows all {len(names)}"
+
+
+def without_figures(node: view.Node) -> view.Node:
+    """The node and all below it as the page draws them; figures are fetched for the one component that is looked at."""
+    kept = {key: value for key, value in node.items() if key not in FIGURES}
+    return {**kept, "children": [without_figures(child) for child in node["children"]]} if "children" in node else kept

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from actors.traces import last_words
+
 Node = dict[str, Any]
 
 RANK = {"HEALTHY": 0, "STARTING": 1, "DEGRADED": 2, "UNHEALTHY": 3, "FAILED": 4}
@@ -67,7 +69,7 @@ def health(tree: Node | None) -> dict[str, Any]:
             "next_step": "wait a moment",
             "problems": [],
         }
-    problems = [problem(node) for node in workers(tree) if is_problem(node)]
+    problems = [problem(node) for node in walk(tree) if is_problem(node)]
     problems.sort(key=lambda p: -RANK.get(p["status"], 0))
     status = overall(problems)
     worst = problems[0] if problems else None
@@ -80,6 +82,9 @@ def health(tree: Node | None) -> dict[str, Any]:
 
 
 def is_problem(node: Node) -> bool:
+    """Of a branch only when it does not run itself: what is below it speaks for itself."""
+    if node["role"] == "supervisor" and node.get("state") not in ("backoff", "failed"):
+        return False
     return node.get("status") not in ("HEALTHY", None) and node.get("state") != "finished"
 
 
@@ -96,20 +101,14 @@ def overall(problems: list[dict[str, Any]]) -> str:
 def problem(node: Node) -> dict[str, Any]:
     path = node["id"]
     name = path.rsplit("/", 1)[-1]
-    reason = last_line(node.get("reason") or node.get("last_exit") or f"is {node.get('status')}")
+    reason = last_words(node.get("reason") or node.get("last_exit") or f"is {node.get('status')}")
     return {
         "component": path,
         "status": node["status"],
-        "critical": any(branch in path for branch in CRITICAL),
+        "critical": any(branch in path or path in branch for branch in CRITICAL),
         "reason": reason,
         "next_step": next_step(node["status"], name, path, node.get("next_step")),
     }
-
-
-def last_line(text: str) -> str:
-    """Of a traceback the sentence at its end; the whole stands in the tree."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def next_step(status: str, name: str, path: str, advice: str | None = None) -> str:

@@ -79,6 +79,6 @@ class Gateway:
 def _refusal(response: httpx.Response) -> Refused:
     try:
         body = response.json()
-        return Refused(body["title"], body["detail"])
+        return Refused(body["code"], body["detail"])
     except (ValueError, KeyError, TypeError):
         return Refused("internal", f"the gateway answered {response.status_code}: {response.text[:200]}")

@@ -1,6 +1,7 @@
 // The page: one stream of server-sent events in, one tree of sections out. What is selected and the theme stand in the URL and the browser.
-import { html, render, useEffect, useReducer, useRef, useState } from "./vendor/htm-preact-3.1.1.mjs";
+import { html, render, useEffect, useState } from "./vendor/htm-preact-3.1.1.mjs";
 import { Drawer } from "./drawer.mjs";
+import { useFeed } from "./feed.mjs";
 import { Flow } from "./flow.mjs";
 import { Status } from "./parts.mjs";
 import { Tree } from "./tree.mjs";
@@ -8,32 +9,8 @@ import { Values } from "./values.mjs";
 import { count, duration, milliseconds, rate, sentence, tone } from "./words.mjs";
 
 const STALE_AFTER_S = 5;
-const PAST_MAX = 60;
+const PROBLEMS_MAX = 4;
 const THEMES = ["auto", "light", "dark"];
-
-function useFeed(paused) {
-  const values = useRef(new Map());
-  const hold = useRef(paused);
-  hold.current = paused;
-  const [state, setState] = useState(null);
-  const [, redraw] = useReducer((n) => n + 1, 0);
-  useEffect(() => {
-    const source = new EventSource("api/v1/live");
-    source.addEventListener("state", (e) => setState({ ...JSON.parse(e.data), got: performance.now() }));
-    source.addEventListener("values", (e) => {
-      if (hold.current) return;
-      for (const v of JSON.parse(e.data)) {
-        const key = `${v.asset}\u0000${v.parameter}`;
-        const past = values.current.get(key)?.past ?? [];
-        past.push(typeof v.value === "boolean" ? Number(v.value) : v.value);
-        values.current.set(key, { ...v, key, past: past.slice(-PAST_MAX) });
-      }
-    });
-    const clock = setInterval(redraw, 1000);
-    return () => { source.close(); clearInterval(clock); };
-  }, []);
-  return [state, values.current];
-}
 
 function useSelected() {
   const read = () => decodeURIComponent(location.hash.match(/component=([^&]*)/)?.[1] ?? "");
@@ -72,13 +49,18 @@ function useKeys(select) {
 const find = (node, id) => (node.id === id ? node : (node.children ?? []).map((c) => find(c, id)).find(Boolean));
 
 function Problems({ problems }) {
+  const [all, setAll] = useState(false);
   if (!problems.length) return null;
-  return html`<ul class="problems" aria-live="polite" aria-label="Problems">
-    ${problems.map((p) => html`<li key=${p.component} class=${tone(p.status)}>
-      <${Status} status=${p.status} /> <span class="id">${p.component.split("/").pop()}</span>: ${p.reason}
-      <span class="next">${p.next_step}</span>
-    </li>`)}
-  </ul>`;
+  const shown = all ? problems : problems.slice(0, PROBLEMS_MAX);
+  return html`<section class="trouble" aria-label="Problems">
+    <ul class="problems" aria-live="polite">
+      ${shown.map((p) => html`<li key=${p.component} class=${tone(p.status)}>
+        <${Status} status=${p.status} /> <span class="id">${p.component.split("/").pop()}</span>: ${p.reason}
+        <span class="next">${p.next_step}</span>
+      </li>`)}
+    </ul>
+    ${problems.length > PROBLEMS_MAX ? html`<button onClick=${() => setAll(!all)} aria-expanded=${all}>${all ? "Show fewer" : `Show all ${problems.length} problems`}</button>` : null}
+  </section>`;
 }
 
 function Header({ state }) {
@@ -99,14 +81,14 @@ function Header({ state }) {
 
 function App() {
   const [paused, setPaused] = useState(false);
-  const [state, values] = useFeed(paused);
+  const [state, values, trouble] = useFeed(paused);
   const [selected, select] = useSelected();
   const [theme, nextTheme] = useTheme();
   useKeys(select);
-  if (!state) return html`<p class="loading">Waiting for the gateway … in a terminal: <code>streamforge status</code></p>`;
+  if (!state) return html`<p class="loading">${trouble || "Waiting for the gateway …"} In a terminal: <code>streamforge status</code></p>`;
   const now = state.at / 1e6 + (performance.now() - state.got) / 1000;
   const age = (performance.now() - state.got) / 1000;
-  const stale = age > STALE_AFTER_S;
+  const stale = age > STALE_AFTER_S || trouble;
   const node = selected && state.tree ? find(state.tree, selected) : null;
   return html`<div class="layout ${node ? "drawn" : ""} ${stale ? "is-stale" : ""}">
     <nav aria-label="Sections">
@@ -118,11 +100,11 @@ function App() {
       </div>
     </nav>
     <main>
-      ${stale ? html`<p class="stale" role="alert">The gateway has not answered for ${duration(age)}. What you see is that old.</p>` : null}
+      ${stale ? html`<p class="stale" role="alert">${trouble ? `${trouble}. ` : ""}The gateway has not answered for ${duration(age)}: what you see is that old. This page tries again by itself; in a terminal: <code>streamforge status</code></p>` : null}
       <${Header} state=${state} />
       <${Problems} problems=${state.health.problems} />
       <${Flow} flow=${state.flow} now=${now} select=${select} />
-      <${Values} values=${values} now=${now} paused=${paused} pause=${() => setPaused(!paused)} />
+      <${Values} values=${values} now=${now} leftOut=${state.points_left_out} paused=${paused} pause=${() => setPaused(!paused)} />
       ${state.tree ? html`<${Tree} tree=${state.tree} now=${now} selected=${selected} select=${select} />` : null}
     </main>
     ${node ? html`<${Drawer} node=${node} close=${() => select("")} />` : null}

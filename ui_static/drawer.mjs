@@ -1,5 +1,6 @@
 // Everything one component says of itself, and the command that acts on it.
 import { html } from "./vendor/htm-preact-3.1.1.mjs";
+import { useComponent } from "./feed.mjs";
 import { Status } from "./parts.mjs";
 import { clock, value } from "./words.mjs";
 
@@ -13,6 +14,7 @@ function List({ title, items }) {
 
 export function Drawer({ node, close }) {
   const name = node.id.split("/").pop();
+  const figures = useComponent(node.id) ?? {};
   return html`<aside aria-label=${`Details of ${name}`}>
     <button class="close" onClick=${close} aria-label="Close details">✕</button>
     <h1 class="id">${name}</h1>
@@ -24,9 +26,9 @@ export function Drawer({ node, close }) {
       <dt>restarts</dt><dd>${node.restarts ?? 0}${node.restarts_max == null ? "" : ` of ${node.restarts_max} allowed`}</dd>
     </dl>
     ${node.last_exit ? html`<h2>Last end</h2><pre>${node.last_exit}</pre>` : null}
-    <${List} title="Facts" items=${node.facts} />
-    <${List} title="Now" items=${node.gauges} />
-    <${List} title="Counted since its start" items=${node.counters} />
+    <${List} title="Facts" items=${figures.facts} />
+    <${List} title="Now" items=${figures.gauges} />
+    <${List} title="Counted since its start" items=${figures.counters} />
     <h2>In a terminal</h2>
     <pre>streamforge restart ${name}</pre>
   </aside>`;

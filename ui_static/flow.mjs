@@ -1,7 +1,10 @@
 // From the sources to the destinations, with what passes each hop now.
-import { html } from "./vendor/htm-preact-3.1.1.mjs";
+import { html, useState } from "./vendor/htm-preact-3.1.1.mjs";
 import { Wire } from "./parts.mjs";
 import { count, duration, milliseconds, rate, tone } from "./words.mjs";
+
+const CARDS_MAX = 8;
+const TROUBLED_MAX = 6;
 
 const sum = (items, key) => items.reduce((total, item) => total + (item[key] ?? 0), 0);
 
@@ -13,39 +16,47 @@ function Card({ item, select, children }) {
   </button>`;
 }
 
+// Many of a kind: those in trouble are seen, the others are one card until somebody wants them.
+function Lane({ title, items, empty, card }) {
+  const [all, setAll] = useState(false);
+  const many = items.length > CARDS_MAX;
+  const troubled = items.filter((item) => tone(item.status));
+  const shown = !many || all ? items : troubled.slice(0, TROUBLED_MAX);
+  const rest = items.filter((item) => !shown.includes(item));
+  return html`<div class="lane ${all ? "all" : ""}">
+    <h3>${title}${many ? ` (${items.length}${troubled.length ? `, ${troubled.length} in trouble` : ""})` : ""}</h3>
+    ${shown.map(card)}
+    ${many ? html`<button class="card more" aria-expanded=${all} onClick=${() => setAll(!all)}>
+      ${all ? "Show fewer" : html`<span class="top"><span class="name">${rest.length} more</span><span class="rate">${rate(sum(rest, "rate"))}</span></span>`}
+    </button>` : null}
+    ${items.length ? null : html`<p class="quiet">${empty}</p>`}
+  </div>`;
+}
+
 export function Flow({ flow, now, select }) {
   const { adapters, stages, sinks } = flow;
-  const raw = sum(adapters, "rate");
+  const adapter = (a) => html`<${Card} key=${a.id} item=${a} select=${select}>
+    <span>${a.protocol}</span>
+    ${a.last_reading_at ? html`<span>last ${duration(now - Date.parse(a.last_reading_at) / 1000)}</span>` : html`<span>no reading yet</span>`}
+    ${a.rejected ? html`<span>${count(a.rejected)} rejected</span>` : null}
+  <//>`;
+  const stage = (s) => html`<${Card} key=${s.id} item=${s} select=${select}>
+    <span>${rate(s.read_rate)} in</span><span>lag ${count(s.lag)}</span>
+    ${s.refused ? html`<span>${count(s.refused)} rejected</span>` : null}
+  <//>`;
+  const sink = (s) => html`<${Card} key=${s.id} item=${s} select=${select}>
+    <span>lag ${count(s.lag)}</span>
+    ${s.latency_p50_ms == null ? null : html`<span title="from the machine to the database, median and 99th percentile">${milliseconds(s.latency_p50_ms)} / ${milliseconds(s.latency_p99_ms)}</span>`}
+    ${s.breaker && s.breaker.state !== "closed" ? html`<b>breaker ${s.breaker.state}</b>` : null}
+  <//>`;
   return html`<section id="flow" aria-label="Flow">
     <h2>Flow</h2>
     <div class="flow">
-      <div class="lane">
-        <h3>Adapters</h3>
-        ${adapters.map((a) => html`<${Card} key=${a.id} item=${a} select=${select}>
-          <span>${a.protocol}</span>
-          ${a.last_reading_at ? html`<span>last ${duration(now - Date.parse(a.last_reading_at) / 1000)}</span>` : html`<span>no reading yet</span>`}
-          ${a.rejected ? html`<span>${count(a.rejected)} rejected</span>` : null}
-        <//>`)}
-        ${adapters.length ? null : html`<p class="quiet">No adapter is configured.</p>`}
-      </div>
-      <${Wire} perSecond=${raw} />
-      <div class="lane">
-        <h3>Stream and processing</h3>
-        ${stages.map((s) => html`<${Card} key=${s.id} item=${s} select=${select}>
-          <span>${rate(s.read_rate)} in</span><span>lag ${count(s.lag)}</span>
-          ${s.refused ? html`<span>${count(s.refused)} rejected</span>` : null}
-        <//>`)}
-      </div>
+      <${Lane} title="Adapters" items=${adapters} empty="No adapter is configured." card=${adapter} />
+      <${Wire} perSecond=${sum(adapters, "rate")} />
+      <${Lane} title="Stream and processing" items=${stages} empty="Nothing is processed." card=${stage} />
       <${Wire} perSecond=${sum(sinks, "rate")} />
-      <div class="lane">
-        <h3>Sinks</h3>
-        ${sinks.map((s) => html`<${Card} key=${s.id} item=${s} select=${select}>
-          <span>lag ${count(s.lag)}</span>
-          ${s.latency_p50_ms == null ? null : html`<span title="from the machine to the database, median and 99th percentile">${milliseconds(s.latency_p50_ms)} / ${milliseconds(s.latency_p99_ms)}</span>`}
-          ${s.breaker && s.breaker.state !== "closed" ? html`<b>breaker ${s.breaker.state}</b>` : null}
-        <//>`)}
-        ${sinks.length ? null : html`<p class="quiet">No sink is configured; the stream keeps everything.</p>`}
-      </div>
+      <${Lane} title="Sinks" items=${sinks} empty="No sink is configured; the stream keeps everything." card=${sink} />
     </div>
   </section>`;
 }

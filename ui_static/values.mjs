@@ -1,21 +1,23 @@
 // The newest value of each point, with its quality, age and short past.
 import { html, useState } from "./vendor/htm-preact-3.1.1.mjs";
 import { Spark, Status } from "./parts.mjs";
-import { clock, duration, value } from "./words.mjs";
+import { clock, count, duration, tone, value } from "./words.mjs";
 
 const ROWS_MAX = 200;
 
-export function Values({ values, now, paused, pause }) {
+export function Values({ values, now, leftOut, paused, pause }) {
   const [search, setSearch] = useState("");
+  const [only, setOnly] = useState(false);
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  const fits = (v) => words.every((w) => `${v.asset} ${v.parameter} ${v.quality}`.toLowerCase().includes(w));
+  const fits = (v) => (!only || tone(v.quality)) && words.every((w) => `${v.asset} ${v.parameter} ${v.quality}`.toLowerCase().includes(w));
   const found = [...values.values()].filter(fits).sort((a, b) => (a.key < b.key ? -1 : 1));
   return html`<section id="values" aria-label="Values">
     <h2>Values</h2>
     <div class="tools">
       <input id="search" type="search" placeholder="Search  ( / )" aria-label="Search values" value=${search} onInput=${(e) => setSearch(e.target.value)} />
       <button onClick=${pause} aria-pressed=${paused}>${paused ? "Go on" : "Pause"}</button>
-      <span class="quiet">${found.length > ROWS_MAX ? `first ${ROWS_MAX} of ${found.length}` : `${found.length} points`}</span>
+      <label><input type="checkbox" checked=${only} onChange=${() => setOnly(!only)} /> only not GOOD</label>
+      <span class="quiet">${found.length > ROWS_MAX ? `first ${ROWS_MAX} of ${count(found.length)} points; search for others` : `${count(found.length)} points`}${leftOut ? `; ${count(leftOut)} or more have no room here` : ""}</span>
       <span class="quiet">in a terminal: <code>streamforge tail telemetry.clean</code></span>
     </div>
     <div class="sheet tall" tabindex="0" role="region" aria-label="Table of values">
@@ -31,7 +33,7 @@ export function Values({ values, now, paused, pause }) {
           </tr>`)}
         </tbody>
       </table>
-      ${found.length ? null : html`<p class="empty">${values.size ? "Nothing fits the search." : "No value has arrived yet."}</p>`}
+      ${found.length ? null : html`<p class="empty">${values.size ? (only && !search ? "Every value is GOOD." : "Nothing fits the search.") : "No value has arrived yet."}</p>`}
     </div>
   </section>`;
 }

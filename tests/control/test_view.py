@@ -3,7 +3,8 @@
 import pytest
 
 from control import view
-from control.metrics import json_safe, render
+from control.json_safe import json_safe
+from control.metrics import render
 
 
 def worker(path, status="HEALTHY", **more):

@@ -14,11 +14,12 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, sync_playwright
 
 from actors.context import Context
+from control.http_protocol import BoundedProtocol
 from control.routes import app
+from control.server import server
 from control.state import State
 from control.values import Values
 from schemas.records import Classification, Kind, Quality, Records, Series
@@ -58,7 +59,7 @@ def readings(asset: str, parameter: str, numbers: list[float], quality: Quality 
 class PageServer:
     """The local API on a loopback port, in a thread, over what `tree` and `note` were given."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_act: bool = False, protocol: type[BoundedProtocol] = BoundedProtocol) -> None:
         config = {
             "gateway": {"id": "press-shop-1", "site": "Esslingen"},
             "bootstrap": "127.0.0.1:1",
@@ -70,10 +71,8 @@ class PageServer:
         self.state = State(self.context, "9.9.9", self.values)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
-        settings = uvicorn.Config(
-            app(self.state, ["127.0.0.1"], may_act=False), log_config=None, lifespan="off", timeout_graceful_shutdown=1
-        )
-        self.server = uvicorn.Server(settings)
+        self.server = server(app(self.state, ["localhost"], may_act), protocol)
+        self.server.config.timeout_graceful_shutdown = 1
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self.server.serve(sockets=[self._listener])), daemon=True
         )
