@@ -6,6 +6,7 @@ Not responsible for Java itself, which comes with a Python package, nor for star
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -20,6 +21,8 @@ from pathlib import Path
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
 KAFKA_VERSION = "4.3.1"
 TRIES = 3
+NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""What another try or a better network does not cure."""
 
 
 class PartsError(Exception):
@@ -162,6 +165,8 @@ def _fetch_one(part: Part, into: Path, get: Callable[[Part, Path], Path]) -> Pat
         try:
             path = get(part, into)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_PLACE:
+                raise
             failure = f"{type(error).__name__}: {error}"
             continue
         found = sha256_of(path)
@@ -182,7 +187,7 @@ def ready_jars(directory: Path | None = None) -> Jars:
     if wrong := jars.wrong(parts):
         names = ", ".join(part.file_name for part in wrong[:3]) + (", ..." if len(wrong) > 3 else "")
         raise PartsError(
-            f"{len(wrong)} of Kafka's {len(parts)} jars are missing or changed in {jars.directory} ({names}); this helps: python -m stream.parts"
+            f"{len(wrong)} of Kafka's {len(parts)} jars are missing or changed in {jars.directory} ({names}); this helps: ./run -- python -m stream.parts"
         )
     return jars
 
@@ -213,8 +218,15 @@ def main() -> int:
         say(f"Kafka's parts are not ready: {error}")
         return 1
     except OSError as error:
-        say(f"Kafka's parts are not ready: {error.strerror} ({error.filename or directory})")
+        place = error.filename or directory
+        say(
+            f"Kafka's parts are not ready: {error.strerror or error} ({place}). They need 250 MB that can be written; "
+            "make room there, or name another folder in STREAMFORGE_PARTS (and in TMPDIR), and run the same command again"
+        )
         return 1
+    except KeyboardInterrupt:
+        say("Interrupted; what arrived is kept: the same command goes on from there")
+        return 130
     return 0
 
 

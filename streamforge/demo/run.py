@@ -22,6 +22,7 @@ from streamforge.demo.parts import DemoFailed, Parts
 
 API_WITHIN_S = 60.0
 FIRST_READING_WITHIN_S = 90.0
+SILENT_AT_MOST_S = 8.0
 DRAIN_WITHIN_S = 120.0
 CHAOS_EVERY_S = 5.0
 
@@ -128,9 +129,13 @@ class Demo:
 
     def _wait_for_first_reading(self) -> float:
         """Seconds from the command to the first reading of this run in the database. Raises DemoFailed."""
-        deadline = time.monotonic() + FIRST_READING_WITHIN_S
+        begun = time.monotonic()
+        deadline, say_at = begun + FIRST_READING_WITHIN_S, begun + SILENT_AT_MOST_S
         while time.monotonic() < deadline:
             self._parts.check()
+            if time.monotonic() > say_at:
+                self._show.line(f"no reading is stored yet: {self._meter.line(time.monotonic() - begun).strip()}")
+                say_at += SILENT_AT_MOST_S
             at = self._meter.first_stored_at()
             if at is not None:
                 return at - self._begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -72,6 +73,24 @@ def test_an_interrupted_fetch_goes_on_where_it_was(tmp_path: Path, installed: Pa
     assert parts.ready_jars(tmp_path).class_path.count(":") == 45
     parts.fetch(tmp_path, said.append, third := Source(installed))
     assert third.asked == []
+
+
+def test_a_full_disk_is_not_taken_for_a_broken_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Part] = []
+
+    def full(part: Part, into: Path) -> Path:
+        asked.append(part)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(into / part.file_name))
+
+    monkeypatch.setenv("STREAMFORGE_PARTS", str(tmp_path))
+    monkeypatch.setattr(parts.fetch, "__defaults__", (full,))
+    assert parts.main() == 1
+    assert len(asked) == 1
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "make room there, or name another folder in STREAMFORGE_PARTS" in said
 
 
 def test_a_changed_download_is_refused_and_never_takes_its_place(tmp_path: Path, installed: Path) -> None:

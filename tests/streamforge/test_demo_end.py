@@ -1,0 +1,129 @@
+"""How a demo ends: by Ctrl-C in a real terminal, by a closed terminal, by kill -9; nobody is left, and the next one goes on in its data."""
+
+import os
+import pty
+import re
+import select
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(240)]
+LIVE = r"\n +3 s .*restarts"
+CTRL_C = b"\x03"
+
+
+class Terminal:
+    """A demo as the foreground job of a terminal of its own."""
+
+    def __init__(self, data):
+        self.said = ""
+        self.pid, self._keys = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            os.environ["STREAMFORGE_STARTED"] = str(time.time())
+            os.execv(sys.executable, [sys.executable, "-m", "streamforge", "demo", "--page", "0", "--data", str(data)])
+
+    def until(self, pattern, seconds=100):
+        """Read until it is said."""
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, self.said):
+            assert time.monotonic() < deadline, self.said
+            assert self._read(1.0), f"ended without {pattern!r}: {self.said}"
+
+    def _read(self, seconds):
+        if not select.select([self._keys], [], [], seconds)[0]:
+            return True
+        try:
+            text = os.read(self._keys, 4096)
+        except OSError:
+            return False
+        self.said += text.decode().replace("\r", "")
+        return bool(text)
+
+    def family(self):
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def type(self, keys):
+        os.write(self._keys, keys)
+
+    def close(self):
+        os.close(self._keys)
+
+    def ended(self, seconds):
+        """The exit code, as a shell would show it."""
+        deadline = time.monotonic() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+            assert time.monotonic() < deadline, self.said
+            try:
+                self._read(0.1)
+            except OSError:
+                time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def data():
+    with tempfile.TemporaryDirectory(prefix="sf-end-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / "demo"
+
+
+def none_left(family, seconds):
+    _, left = psutil.wait_procs(family, timeout=seconds)
+    assert [p for p in left if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_kill_minus_nine_leaves_nobody_and_ctrl_c_of_the_next_finds_nothing_missing(data):
+    killed = Terminal(data)
+    killed.until(LIVE)
+    family = killed.family()
+    assert len(family) > 10
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.ended(5) == 137
+    none_left(family, 10)
+    killed.close()
+
+    demo = Terminal(data)
+    demo.until(LIVE)
+    family = demo.family()
+    demo.type(CTRL_C)
+    assert demo.ended(60) == 0
+    assert re.search(r"missing +0\n +doubled +0\n", demo.said), demo.said
+    assert demo.said.count("Traceback") == 0
+    none_left(family, 1)
+    demo.close()
+
+
+def test_a_second_ctrl_c_ends_it_without_the_comparison(data):
+    demo = Terminal(data)
+    demo.until("first reading stored")
+    family = demo.family()
+    demo.type(CTRL_C)
+    demo.until("ending")
+    demo.type(CTRL_C)
+    assert demo.ended(30) == 130
+    assert "ended at once, without the comparison" in demo.said
+    assert "Traceback" not in demo.said
+    none_left(family, 1)
+    demo.close()
+
+
+def test_a_closed_terminal_ends_it_in_order(data):
+    demo = Terminal(data)
+    demo.until("first reading stored")
+    family = demo.family()
+    demo.close()
+    assert demo.ended(30) == 129
+    none_left(family, 1)
+    assert "stopped in order" in (data / "gateway.log").read_text()
+    assert not (data / "postgres" / "postmaster.pid").exists()
