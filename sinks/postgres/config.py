@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from schemas.gateway import SinkConfig
-from schemas.units import Duration
+from schemas.gateway import SinkConfig, matching
+from schemas.mistakes import Mistakes, meant
+from schemas.units import Duration, Wait, between
 
 AGGREGATES = ("telemetry.1s", "telemetry.10s", "telemetry.1min", "telemetry.1hour")
 TOPICS = ("telemetry.raw", "telemetry.clean", *AGGREGATES, "events.raw", "events.clean", "alarms.raw")
 """What has a table here."""
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,40}$")]
+_PLAIN = "small letters, digits and _, not beginning with a digit"
+
+Identifier = Annotated[str, matching(r"[a-z_][a-z0-9_]{0,40}", f"a plain name; right would be {_PLAIN}")]
+Prefix = Annotated[str, matching(r"([a-z_][a-z0-9_]{0,30})?", f"a plain name; right would be {_PLAIN}")]
 
 
 class PostgresConfig(SinkConfig):
@@ -25,11 +29,11 @@ class PostgresConfig(SinkConfig):
     """Usually `${secret:name}`."""
     schema_name: Identifier = "public"
     """Schema of the tables; made if it is missing."""
-    table_prefix: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_]{0,30})?$")] = ""
+    table_prefix: Prefix = ""
     """Put before each table's name, to keep them apart from other tables of the schema."""
-    connect_timeout: Duration = 10
+    connect_timeout: Wait = 10
     """How long connecting and preparing the tables may take, each."""
-    lock_timeout: Duration = 20
+    lock_timeout: Annotated[Duration, between("10ms", "1h")] = 20
     """How long a statement waits for another connection's lock before the batch is given up and offered again."""
 
     @field_validator("dsn")
@@ -50,11 +54,10 @@ class PostgresConfig(SinkConfig):
 
     @model_validator(mode="after")
     def _deliverable(self) -> Self:
-        unknown = [topic for topic in self.topics if topic not in TOPICS]
+        unknown = [(n, topic) for n, topic in enumerate(self.topics) if topic not in TOPICS]
         if unknown:
-            raise ValueError(
-                f"topics: {', '.join(unknown)} has no table here; right would be some of {', '.join(TOPICS)}"
-            )
+            right = f"has no table here; right would be some of {', '.join(TOPICS)}"
+            raise Mistakes([(("topics", n), f"{topic} {right}{meant(topic, TOPICS)}") for n, topic in unknown])
         for kind in ("telemetry", "events"):
             if {f"{kind}.raw", f"{kind}.clean"} <= set(self.topics):
                 raise ValueError(

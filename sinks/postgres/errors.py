@@ -46,7 +46,7 @@ _ADVICE = {
 }
 _WORDS = {
     r"no password supplied|password authentication failed|SASL authentication failed": "check `password` and the user in `dsn`",
-    r"server does not support SSL|certificate|private key|SSL error: tlsv1 alert": "check sslmode in `dsn` and the certificates",
+    r"server does not support SSL|certificate|private key|SSL error: (?!.*eof)": "check sslmode in `dsn` and the certificates",
     r"invalid (connection option|(sslmode|channel_binding|target_session_attrs) value|integer value)": "correct `dsn`",
     r"no such (user|database)|unsupported startup parameter|auth failed": "see the configuration of PgBouncer",
 }

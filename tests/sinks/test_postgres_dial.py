@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,15 +41,20 @@ async def told(dsn: str, kind: type[NotConnected] = NeedsPerson, **other: object
 
 
 @pytest.fixture(scope="module")
-def german(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def opened() -> Iterator[Path]:
+    """A folder that the database's user can walk to."""
+    with tempfile.TemporaryDirectory(prefix="sf-postgres-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="module")
+def german(opened: Path) -> Iterator[Server]:
     """Debian's PostgreSQL, speaking German."""
     words = Path("/usr/share/locale/de/LC_MESSAGES") / f"postgres-{INSTALLED.parent.name}.mo" if INSTALLED else None
     if words is None or not words.exists() or not shutil.which("localedef"):
         pytest.skip("needs the packages postgresql and locales, with German messages")
-    base = tmp_path_factory.mktemp("german")
-    for directory in (base, *base.parents[:3]):
-        directory.chmod(0o755)
-    locales = base / "locales"
+    locales = opened / "locales"
     locales.mkdir()
     made = subprocess.run(
         ["localedef", "-i", "de_DE", "-f", "UTF-8", str(locales / "de_DE.UTF-8")],
@@ -58,7 +64,7 @@ def german(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     )
     if not (locales / "de_DE.UTF-8").exists():
         pytest.skip(f"no German locale here: {made.stderr.decode()}")
-    server = Server(base / "data", "lc_messages=de_DE.UTF-8", hba=HBA, programs=INSTALLED, locales=locales)
+    server = Server(opened / "german", "lc_messages=de_DE.UTF-8", hba=HBA, programs=INSTALLED, locales=locales)
     server.start()
     for role in ROLES:
         query(server.dsn, f"CREATE ROLE {role}")
@@ -113,15 +119,12 @@ async def test_a_full_server_is_waited_for(postgres: Postgres, database: str) ->
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Authority]]:
+def guarded(opened: Path) -> Iterator[tuple[Server, Authority]]:
     """A server that takes TLS only, with a certificate of its plant's own authority."""
     if INSTALLED is None:
         pytest.skip("needs the package postgresql: the wheel's has no TLS")
-    base = tmp_path_factory.mktemp("tls")
-    for directory in (base, *base.parents[:3]):
-        directory.chmod(0o755)
-    authority = Authority(base / "ca")
-    server = Server(base / "data", "ssl=on", programs=INSTALLED, hba="hostssl all all 127.0.0.1/32 trust\n")
+    authority = Authority(opened / "ca")
+    server = Server(opened / "guarded", "ssl=on", programs=INSTALLED, hba="hostssl all all 127.0.0.1/32 trust\n")
     pair = authority.sign("server", host="historian.plant.example")
     for source, name in ((pair.cert, "server.crt"), (pair.key, "server.key")):
         target = server.directory / name
@@ -142,7 +145,7 @@ async def test_tls_with_the_plants_own_authority(guarded: tuple[Server, Authorit
     assert "check sslmode" in await told(
         f"{dsn.replace('historian', 'other')} sslmode=verify-full sslrootcert={authority.cert}"
     )
-    stranger = Authority(tmp_path / "stranger")
+    stranger = Authority(tmp_path / "stranger", "another authority")
     message = await told(f"{dsn} sslmode=verify-full sslrootcert={stranger.cert}")
     assert "certificate verify failed; check sslmode" in message
     assert "root certificate file" in await told(f"{dsn} sslmode=verify-full sslrootcert={tmp_path}/none")
