@@ -116,14 +116,12 @@ class Demo:
     def run(self, seconds: float | None) -> int:
         first = self._wait_for_first_reading()
         self._show.line(f"first reading stored {first:.1f} s after the command; page: {self._meter.page()}")
-        self._show.line("Ctrl-C ends the demo and compares the stream with the database.")
+        self._show.line("Ctrl-C ends the demo and compares the stream with the database; a second one ends it at once.")
         started = time.monotonic()
         try:
             self._live(started, seconds)
         except KeyboardInterrupt:
-            self._show.line(
-                "ending: the plant falls silent, everything drains (Ctrl-C again: at once, without the comparison)"
-            )
+            self._show.line("")  # after the terminal's ^C
         ran = time.monotonic() - started
         return self._compare(ran, first)
 
@@ -171,6 +169,9 @@ class Demo:
     def _compare(self, ran: float, first: float) -> int:
         from streamforge.demo.compare import compare
 
+        self._show.line(
+            "ending: the plant falls silent, everything drains, then the stream is compared with the database"
+        )
         self._parts.stop_plant()
         self._meter.wait_until_drained(DRAIN_WITHIN_S)
         try:
