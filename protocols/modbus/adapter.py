@@ -1,6 +1,6 @@
 """Reads a Modbus/TCP device, or the units behind a gateway: the three verbs around planning, polling and reporting.
 
-The parts: config.py and addresses.py say what is wanted, plan.py which requests bring it, schedule.py when, wire.py asks,
+The parts: config.py and addresses.py say what is wanted, plan.py which requests bring it, schedule.py when, line.py and wire.py ask,
 poll.py deals with what devices answer, decode.py gives words a meaning, report.py decides what the stream is told.
 """
 
@@ -14,11 +14,12 @@ from itertools import groupby
 from protocols.contract import Adapter, Batch, Health, NotConnected, Point
 from protocols.modbus.config import ModbusTcpConfig
 from protocols.modbus.health import health
+from protocols.modbus.line import Line
 from protocols.modbus.plan import Limits, plan, signals
 from protocols.modbus.poll import Poll, Poller
 from protocols.modbus.report import Answered, Failed, Report
 from protocols.modbus.schedule import Group, Unit, after_poll, next_due
-from protocols.modbus.wire import Tally, Wire
+from protocols.modbus.wire import Heard, Tally, Wire
 
 
 class ModbusTcpAdapter(Adapter):
@@ -34,9 +35,9 @@ class ModbusTcpAdapter(Adapter):
         self._poller = Poller(config, self._units, self._groups)
         self._report = Report(self._signals, with_time=config.time == "poll")
         self._tally = Tally()
-        self._missed_polls = 0
+        self._missed_polls = self._reopened = 0
         self._poll: Poll | None = None
-        self._wire: Wire | None = None
+        self._line: Line | None = None
 
     def _make_groups(self) -> list[Group]:
         limits = Limits(self._config.registers_max, self._config.bits_max, self._config.gap)
@@ -49,17 +50,28 @@ class ModbusTcpAdapter(Adapter):
 
     async def connect(self) -> None:
         await self.close()
-        loop, peer = asyncio.get_running_loop(), f"{self._config.host}:{self._config.port}"
+        loop = asyncio.get_running_loop()
+        heard = Heard(at=loop.time())
         try:
-            async with asyncio.timeout(self._config.connect_timeout):
-                transport, wire = await loop.create_connection(
-                    lambda: Wire(peer, self._tally), self._config.host, self._config.port
+            wire = await self._dial(heard)
+        except NotConnected as gone:
+            raise self._lost(str(gone)) from gone
+        self._line = self._poller.line = Line(lambda: self._dial(heard), heard, wire)
+        self._start_over(loop.time())
+
+    async def _dial(self, heard: Heard) -> Wire:
+        """One TCP connection. Raises NotConnected."""
+        config, peer = self._config, f"{self._config.host}:{self._config.port}"
+        checks = config.transaction == "checked"
+        try:
+            async with asyncio.timeout(config.connect_timeout):
+                transport, wire = await asyncio.get_running_loop().create_connection(
+                    lambda: Wire(peer, self._tally, heard, checks_transaction=checks), config.host, config.port
                 )
         except (OSError, TimeoutError) as error:
-            raise self._lost(_no_connection(peer, error)) from error
+            raise NotConnected(_no_connection(peer, error)) from error
         _keep_alive(transport.get_extra_info("socket"))
-        self._wire = self._poller.wire = wire
-        self._start_over(loop.time())
+        return wire
 
     def _start_over(self, now: float) -> None:
         """A new connection: every group is due, every unit and every refused point deserves a try."""
@@ -72,21 +84,21 @@ class ModbusTcpAdapter(Adapter):
 
     async def read(self) -> Batch:
         """The next poll of one group; its readings may be none, when nothing changed or a silent unit stayed silent."""
-        if self._wire is None:
+        if self._line is None:
             raise NotConnected(f"{self._config.host}:{self._config.port}: not connected")
         try:
-            brought = await self._next_part(self._wire)
+            brought = await self._next_part(self._line)
         except NotConnected as gone:
             raise self._lost(str(gone)) from gone
         # From here on nothing waits: a read that was cancelled has told nobody anything.
         return Batch(self._report.readings(brought, asyncio.get_running_loop().time()), time.time_ns() // 1000)
 
-    async def _next_part(self, wire: Wire) -> list[Answered | Failed]:
+    async def _next_part(self, line: Line) -> list[Answered | Failed]:
         """What the poll that is due brings, or its next part."""
         loop = asyncio.get_running_loop()
         if self._poll is None:
             group, wait = next_due(self._groups, loop.time())
-            await wire.rest(wait)
+            await line.rest(wait)
             self._poll = self._poller.begin(group)
         poll = self._poll
         brought, complete = await self._poller.go_on(poll)
@@ -101,17 +113,22 @@ class ModbusTcpAdapter(Adapter):
         return NotConnected(reason)
 
     async def close(self) -> None:
-        wire, self._wire, self._poller.wire = self._wire, None, None
-        if wire is not None:
-            await wire.close()
+        line, self._line, self._poller.line = self._line, None, None
+        if line is not None:
+            self._reopened += line.reopened
+            await line.close()
 
     def points(self) -> list[Point]:
         return [signal.point for signal in self._signals]
 
     def health(self) -> Health:
-        return health(
-            self._groups, self._units, self._poller.slow, self._tally, self._missed_polls, self._report.suppressed
-        )
+        reopened = self._reopened + (self._line.reopened if self._line else 0)
+        counters = {
+            "missed_polls_total": self._missed_polls,
+            "suppressed_total": self._report.suppressed,
+            "reopened_total": reopened,
+        }
+        return health(self._groups, self._units, self._poller.slow, self._tally, counters)
 
 
 def _keep_alive(connection: socket.socket) -> None:

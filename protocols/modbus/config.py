@@ -211,6 +211,8 @@ class ModbusTcpConfig(AdapterConfig):
     """Longest of these pauses."""
     refused_pause: Duration = 600
     """How rarely a point is tried again whose address the device refused."""
+    transaction: Literal["checked", "ignored"] = "checked"
+    """`ignored`: for gateways that do not repeat the number of the request; each answer that is late then costs a new connection."""
     time: Literal["poll", "none"] = "poll"
     """Modbus carries no time. `poll`: device_time is the middle of the request. `none`: no device_time, readings become UNCERTAIN."""
 

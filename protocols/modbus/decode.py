@@ -11,6 +11,7 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from operator import itemgetter
 from struct import Struct
 from typing import Any
@@ -24,6 +25,9 @@ _CODE = {
 
 LONG_MAX = 2**63 - 1
 """The largest whole number the stream's records can hold."""
+
+_LARGEST = 10**40
+"""Scales and offsets beyond it, or with more digits, are left to floating point."""
 
 Step = Callable[[Any], tuple[Value, str | None]]
 
@@ -171,7 +175,8 @@ def _step(point: ModbusPoint) -> Step | None:
     if point.width is not None:
         return _field(point)
     if point.scale is not None or point.offset is not None:
-        return _scaled(1.0 if point.scale is None else point.scale, point.offset or 0.0)
+        scale = 1.0 if point.scale is None else point.scale
+        return _scaled(scale, point.offset or 0.0, whole=not point.number_type.startswith("float"))
     return _whole if point.number_type == "uint64" else None
 
 
@@ -192,7 +197,8 @@ def _text(length: int, encoding: str) -> Step:
 def _field(point: ModbusPoint) -> Step:
     low, high = point.width or (0, 0)
     mask, single = (1 << (high - low + 1)) - 1, point.bit is not None
-    scaled = _scaled(point.scale or 1.0, point.offset or 0.0) if (point.scale, point.offset) != (None, None) else None
+    is_scaled = (point.scale, point.offset) != (None, None)
+    scaled = _scaled(point.scale or 1.0, point.offset or 0.0, whole=True) if is_scaled else None
 
     def step(number: int) -> tuple[Value, str | None]:
         field = (number >> low) & mask
@@ -203,12 +209,24 @@ def _field(point: ModbusPoint) -> Step:
     return step
 
 
-def _scaled(scale: float, offset: float) -> Step:
-    def step(number: float) -> tuple[Value, str | None]:
-        value = number * scale + offset
-        return value, _not_finite(value)
+def _scaled(scale: float, offset: float, *, whole: bool) -> Step:
+    """The nearest float to what the configuration's decimal digits mean: 273 times 0.1 is 27.3. A float is scaled as floats are."""
+    times, plus = Fraction(str(scale)), Fraction(str(offset))
+    under = math.lcm(times.denominator, plus.denominator)
+    if not whole or any(part > _LARGEST for part in (abs(times), abs(plus), under)):
 
-    return step
+        def step(number: float) -> tuple[Value, str | None]:
+            value = number * scale + offset
+            return value, _not_finite(value)
+
+        return step
+
+    factor, summand = int(times * under), int(plus * under)
+
+    def exact(number: int) -> tuple[Value, str | None]:
+        return (number * factor + summand) / under, None
+
+    return exact
 
 
 def _whole(number: int) -> tuple[Value, str | None]:

@@ -16,14 +16,13 @@ def health(
     units: Mapping[int, Unit],
     slow: Mapping[int, float],
     tally: Tally,
-    missed: int,
-    suppressed: int,
+    counters: Mapping[str, float],
 ) -> Health:
     sentences = [*_silent(units, slow), *_slow(slow), *_parked(groups)]
     rest = len(sentences) - _SENTENCES_MAX
     if rest > 0:
         sentences[_SENTENCES_MAX:] = [f"and {rest} more"]
-    return Health(sentences, _counters(tally, missed, suppressed))
+    return Health(sentences, {**_counters(tally), **counters})
 
 
 def _silent(units: Mapping[int, Unit], slow: Mapping[int, float]) -> list[str]:
@@ -50,14 +49,12 @@ def _parked(groups: Iterable[Group]) -> list[str]:
     return [f"{signal}: {parked.reason}" for group in groups for signal, parked in group.known.parked.items()]
 
 
-def _counters(tally: Tally, missed: int, suppressed: int) -> dict[str, float]:
+def _counters(tally: Tally) -> dict[str, float]:
     counters: dict[str, float] = {
         "requests_total": tally.requests,
         "timeouts_total": tally.timeouts,
         "late_replies_total": tally.late,
         "doubled_replies_total": tally.doubled,
         "unfit_replies_total": tally.unfit,
-        "missed_polls_total": missed,
-        "suppressed_total": suppressed,
     }
     return counters | {f'exceptions_total{{code="{code}"}}': n for code, n in sorted(tally.refused.items())}

@@ -18,7 +18,7 @@ from protocols.modbus.messages import BUSY, ILLEGAL_FUNCTION, REFUSED, UNIT_AWAY
 from protocols.modbus.plan import Cut, Limits, Read, Signal, border, halves, plan, read_of
 from protocols.modbus.report import Answered, Failed
 from protocols.modbus.schedule import Group, Manners, Parked, Patience, Unit, silence
-from protocols.modbus.wire import Answer, Exceptional, Silence, Unfit
+from protocols.modbus.wire import Answer, Exceptional, Heard, Silence, Unfit
 
 _SLOW_FACTOR = 4.0
 """A slow unit gets at most so many response timeouts."""
@@ -28,11 +28,9 @@ _PART_S = 1.0
 
 
 class Asks(Protocol):
-    """The part of the wire that is needed here."""
+    """The part of the line that is needed here."""
 
-    late: list[tuple[int, float]]
-    silent_in_a_row: int
-    heard_at: float
+    heard: Heard
 
     async def ask(self, unit: int, table: Table, start: int, count: int, timeout: float) -> Answer: ...  # noqa: ASYNC109
 
@@ -63,7 +61,7 @@ class Poller:
         self._rested_from = 0.0
         self.slow: dict[int, float] = {}
         """Unit → seconds of its last answer that came too late."""
-        self.wire: Asks | None = None
+        self.line: Asks | None = None
 
     def begin(self, group: Group) -> Poll:
         """A poll of everything the group wants by now."""
@@ -158,12 +156,12 @@ class Poller:
 
     async def _ask(self, unit: Unit, read: Read) -> Answer:
         """One request; keeps the pause between requests and what is known of the unit."""
-        if self.wire is None:
+        if self.line is None:
             raise NotConnected(f"{self._config.host}: not connected")
         if self._config.delay:
             await asyncio.sleep(self._rested_from + self._config.delay - _loop_time())
         try:
-            answer = await self.wire.ask(unit.id, read.table, read.start, read.count, self._wait(unit))
+            answer = await self.line.ask(unit.id, read.table, read.start, read.count, self._wait(unit))
         except Silence:
             self._missed(unit)
             raise
@@ -186,12 +184,12 @@ class Poller:
 
     def _missed(self, unit: Unit) -> None:
         unit.patience = silence(unit.patience, self._manners, _loop_time())
-        wire, most = self.wire, self._config.response_timeout * _SLOW_FACTOR
-        if wire is None or wire.silent_in_a_row < self._config.dead_after or _loop_time() - wire.heard_at < most:
+        line, most = self.line, self._config.response_timeout * _SLOW_FACTOR
+        if line is None or line.heard.silent_in_a_row < self._config.dead_after or _loop_time() - line.heard.at < most:
             return
         if all(unit.patience.silent for unit in self._units.values()):
             raise NotConnected(
-                f"{self._config.host}:{self._config.port} did not answer the last {wire.silent_in_a_row} requests;"
+                f"{self._config.host}:{self._config.port} did not answer the last {line.heard.silent_in_a_row} requests;"
                 " is the unit id right, does the device run, is something between blocking?"
             )
 
@@ -202,17 +200,17 @@ class Poller:
 
     def _look_for_late(self) -> None:
         """Answers after their time are never used, but show that their unit is slow and not dead."""
-        if self.wire is None or not self.wire.late:
+        if self.line is None or not self.line.heard.late:
             return
         timeout = self._config.response_timeout
-        for unit_id, took in self.wire.late:
+        for unit_id, took in self.line.heard.late:
             if took < timeout:
                 continue  # Nobody waited any more because the read was cancelled.
             self.slow[unit_id] = took
             patience = self._units[unit_id].patience
             if patience.given_up and took < timeout * _SLOW_FACTOR:
                 self._units[unit_id].patience = replace(patience, not_before=_loop_time())
-        self.wire.late.clear()
+        self.line.heard.late.clear()
 
     # What is learned from a complete poll.
 

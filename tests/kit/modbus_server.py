@@ -90,10 +90,22 @@ class Liar:
         self.requests: list[Request] = []
         self.connections = 0
         self.port = 0
+        self.most = 100
+        """Connections it has room for; more are taken and ended, as small devices do."""
+        self.shuns = False
+        self.turned_away = 0
+        self.listens: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def _serve(self, reader, writer):
+        if len(self._writers) >= self.most or self.shuns:
+            self.turned_away += not self.shuns
+            self.connections += 1
+            writer.close()
+            return
         self.connections += 1
+        self._writers.add(writer)
         try:
             while True:
                 tid, _, _, unit, function, start, count = struct.unpack(">HHHBBHH", await reader.readexactly(12))
@@ -105,7 +117,14 @@ class Liar:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self._writers.discard(writer)
             writer.close()
+
+    def leave(self):
+        """The plug is pulled: nobody listens, and every connection ends."""
+        self.listens.close()
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def stop(self):
         for task in self._tasks:
@@ -116,7 +135,7 @@ class Liar:
 async def liar(reply=honest):
     """A listening Liar on a free port."""
     one = Liar(reply)
-    server = await asyncio.start_server(one._serve, "127.0.0.1", 0)
+    server = one.listens = await asyncio.start_server(one._serve, "127.0.0.1", 0)
     one.port = server.sockets[0].getsockname()[1]
     try:
         yield one

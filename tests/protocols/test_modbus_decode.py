@@ -123,3 +123,20 @@ def test_whole_numbers_stay_whole_without_scale_and_become_floats_with(kind):
     assert type(decode(point(type=kind), words)[0]) is int
     assert type(decode(point(type=kind, scale=1), words)[0]) is float
     assert type(decode(point(type=kind, offset=1), words)[0]) is float
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "more", "value"),
+    [
+        ("uint16", 273, {"scale": 0.1}, 27.3),
+        ("int16", 7, {"scale": 0.7}, 4.9),
+        ("int32", -123456789, {"scale": 0.001}, -123456.789),
+        ("uint16", 3, {"scale": 0.1, "offset": -0.3}, 0.0),
+        ("int64", 2**53 + 2, {"scale": 1}, float(2**53 + 2)),
+        ("int64", 10**18 + 1, {"scale": 0.001, "offset": 0.5}, 1000000000000000.501),
+        ("uint64", 2**64 - 1, {"scale": 1e-9}, 18446744073.709551615),
+        ("int32", 5, {"scale": 1e300}, 5e300),
+    ],
+)
+def test_a_scaled_whole_number_is_the_float_nearest_to_what_the_digits_say(kind, number, more, value):
+    assert decode(point(type=kind, **more), struct.pack(">" + CODES[kind], number)) == (value, None)

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 import protocols.modbus
+from protocols.load import make, validated
 from protocols.modbus.addresses import locate
-from protocols.modbus.config import ModbusPoint
+from protocols.modbus.config import ModbusPoint, ModbusTcpConfig
 from protocols.modbus.health import health
 from protocols.modbus.plan import Table
 from protocols.modbus.wire import Tally
@@ -23,8 +24,14 @@ def test_every_setting_of_a_point_is_named():
     assert not [name for name in ModbusPoint.model_fields if f"`{name}`" not in README]
 
 
+def test_every_setting_of_the_connection_is_named():
+    assert not [name for name in ModbusTcpConfig.model_fields if f"`{name}`" not in README]
+
+
 def test_every_counter_is_named():
-    counters = health([], {}, {}, Tally(refused={2: 1}), 0, 0).counters
+    settings = {"id": "a", "protocol": "modbus_tcp", "host": "h", "defaults": {"asset": "x"}}
+    adapter = make(validated({**settings, "points": [{"parameter": "p", "address": 40001, "type": "int16"}]}))
+    counters = {**adapter.health().counters, **health([], {}, {}, Tally(refused={2: 1}), {}).counters}
     assert not [name for name in counters if f"`{name}`" not in README]
 
 

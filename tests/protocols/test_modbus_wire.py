@@ -122,7 +122,7 @@ async def test_transaction_ids_go_round_past_those_still_open():
 async def test_silence_a_million_times_keeps_memory_flat():
     wire, _ = a_wire()
     for _ in range(3000):
-        wire._next_tid(1)
+        wire._next_tid(1, Table.holding, 0, 1)
     assert len(wire._open) <= 1024
 
 
