@@ -5,6 +5,7 @@ Chromium where Debian's is installed.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import shutil
 import socket
 import threading
@@ -104,8 +105,12 @@ def page_server() -> Iterator[PageServer]:
 def browser() -> Iterator[Browser]:
     """For one module, kept together by an xdist group: Playwright holds the thread's event loop until it is stopped."""
     path = shutil.which("chromium")
+    try:
+        ctypes.CDLL("libatomic.so.1")  # for the program that Playwright brings along
+    except OSError:
+        path = None
     if path is None:
-        pytest.skip("chromium is not installed; this helps: apt-get install chromium")
+        pytest.skip("chromium or libatomic1 is not installed; this helps: apt-get install chromium libatomic1")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield opened
