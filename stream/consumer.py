@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError
 
 from stream.codec.read import Message
+from stream.ending import ended
 from stream.fetched import plain_records
 from stream.flow import Flow, refuse_dead_tasks
 from stream.producer import Partition, StreamLost
@@ -285,16 +286,12 @@ class StreamConsumer:
 
 async def _close(client: AIOKafkaConsumer, within_s: float) -> None:
     """Also its connections, which stop() leaves open when it hangs, or when a background task has ended by an error."""
-    with suppress(Exception):
-        async with asyncio.timeout(within_s):
-            await client.stop()
+    await ended(client.stop(), within_s)
     client._closed = True  # else its finaliser complains
     inner = client._client
     if inner._sync_task is not None and inner._sync_task.done():
         inner._sync_task = None  # close() would raise what ended it
-    with suppress(Exception):
-        async with asyncio.timeout(within_s):
-            await inner.close()
+    await ended(inner.close(), within_s)
 
 
 class _Unreadable(Exception):

@@ -51,7 +51,9 @@ class Flow:
         self._waited_s += seconds
         return self._waited_s >= LOOK_EVERY_S
 
-    def stuck(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> dict[Partition, tuple[int, int]]:
+    def stuck(
+        self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]
+    ) -> dict[Partition, tuple[int, int]]:
         """Position and end of each partition that was behind its end at the last look already, and has not moved since."""
         behind = {place: at for place, at in positions.items() if at < ends[place]}
         found = {place: (at, ends[place]) for place, at in behind.items() if self._behind.get(place) == at}

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+
+from stream import broken_connections
+from stream.ending import ended
 
 BATCH_BYTES = 512 * 1024
 """Most bytes of one batch before compression; only a single record may be larger."""
@@ -33,6 +35,7 @@ Partition = tuple[str, int]
 
 # What goes wrong is said once, by whoever handles it; aiokafka would say it twenty times a second.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+broken_connections.apply()
 
 
 class StreamLost(Exception):
@@ -176,14 +179,14 @@ class StreamProducer:
         """Flush and close; gives up when that takes too long. May be called twice, and before start."""
         if self._client is None:
             return
+        in_order = False
         try:
-            async with asyncio.timeout(within_s):
-                await self._client.stop()
-            self._client = None
-        except (Exception, asyncio.CancelledError) as stuck:
-            await self.give_up()
-            if isinstance(stuck, asyncio.CancelledError):
-                raise
+            in_order = await ended(self._client.stop(), within_s)
+        finally:
+            if in_order:
+                self._client = None
+            else:
+                await self.give_up()
 
     async def give_up(self) -> None:
         """Close without waiting for anything that may never come: aiokafka's own stop() hangs while the broker is away."""
@@ -197,11 +200,9 @@ class StreamProducer:
         sender: asyncio.Task[None] | None = client._sender.sender_task
         if sender is not None:
             sender.remove_done_callback(client._sender._fail_all)
-        with suppress(Exception):
-            async with asyncio.timeout(2):
-                await client.client.close()
+        await ended(client.client.close(), 2)
         if sender is not None:
-            await _cancelled(sender)
+            await ended(sender, 0)
         _discard(client._message_accumulator)
 
     @property
@@ -270,14 +271,3 @@ def _discard(accumulator: Any) -> None:
         for future in (batch.future, batch._drain_waiter):
             if not future.cancelled():
                 future.exception()
-
-
-async def _cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel until it is done: aiokafka's sender, once cancelled, waits for its requests, and must be told again."""
-    for _ in range(10):
-        task.cancel()
-        done, _pending = await asyncio.wait({task}, timeout=0.2)
-        if done:
-            if not task.cancelled():
-                task.exception()
-            return

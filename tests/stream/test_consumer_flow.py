@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import threading
+from contextlib import suppress
 
 import pytest
+import uvloop
 from aiokafka import TopicPartition
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from stream import flow
 from stream.consumer import StreamConsumer
@@ -68,7 +76,7 @@ def test_stuck_is_who_was_behind_at_two_looks_and_did_not_move():
 
 @pytest.mark.parametrize("task", ["fetching records", "looking for the leaders"])
 async def test_a_background_task_that_ended_is_said_at_the_next_poll(consumer, producer, new_topic, task):
-    """As uvloop does it: a write to a connection that just broke raises RuntimeError, which aiokafka does not expect."""
+    """Whatever ended it: any error that is not Kafka's own does."""
     topic = await new_topic()
     await written(producer, topic)
     consumer.assign({(topic, 0): 0})
@@ -79,7 +87,7 @@ async def test_a_background_task_that_ended_is_said_at_the_next_poll(consumer, p
         raise RuntimeError("unable to perform operation; the handler is closed")
 
     for connection in inner._conns.values():
-        connection.send = broken
+        connection.send = broken  # past stream/broken_connections.py
     if task == "looking for the leaders":
         inner.force_metadata_update()
         await asyncio.wait({inner._sync_task}, timeout=10)
@@ -115,3 +123,58 @@ async def test_nothing_to_read_is_no_standstill(consumer, producer, new_topic):
     assert await polled(consumer, 1) == [b"open"]
 
 
+def resetting(kafka: str) -> socket.socket:
+    """A broker that answers the first request of a connection (its versions) and is killed under the second, as TCP shows it."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = listening.accept()
+        host, port = kafka.split(":")
+        with client, socket.create_connection((host, int(port))) as broker:
+            broker.sendall(client.recv(4096))
+            client.sendall(broker.recv(65536))
+            client.recv(1)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listening
+
+
+async def asked_until_it_breaks(kafka: str) -> None:
+    with resetting(kafka) as listening:
+        connection = await create_conn(*listening.getsockname(), request_timeout_ms=10_000)
+        under_way = []
+        try:
+            while connection.connected():
+                under_way.append(asyncio.ensure_future(connection.send(MetadataRequest([]))))
+                await asyncio.sleep(0)
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
+            await connection.close()
+
+
+@pytest.mark.parametrize("run", [uvloop.run, asyncio.run], ids=["uvloop", "asyncio"])
+def test_a_connection_that_is_reset_under_a_request_is_lost_and_nothing_else(kafka, run):
+    """uvloop, which the gateway's workers use, raises RuntimeError then; the background tasks of aiokafka end by it."""
+    for _ in range(5):
+        with suppress(KafkaConnectionError):
+            run(asked_until_it_breaks(kafka))
+
+
+async def test_a_request_that_expires_with_another_is_a_lost_connection(consumer):
+    """aiokafka closes the connection of the first, and for the second looks for one that is not there any more."""
+    inner = consumer._client._client
+    await consumer._client.topics()
+
+    def expires(*_: object, **__: object) -> None:
+        inner._conns.clear()
+        raise TimeoutError
+
+    async def expired() -> None:
+        expires()
+
+    for connection in list(inner._conns.values()):
+        connection.send = lambda *_, **__: expired()
+        with pytest.raises(KafkaConnectionError, match="was closed meanwhile"):
+            await inner.send(1, MetadataRequest([]))
+        await connection.close()
