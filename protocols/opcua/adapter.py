@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from asyncua import ua
@@ -22,6 +23,8 @@ from protocols.opcua.items import items_of
 from protocols.opcua.link import Link, open_link
 from protocols.opcua.polls import Poller, groups_of
 from protocols.opcua.quality import words
+from protocols.opcua.receipts import Receipts
+from protocols.opcua.recovery import Recovery
 from protocols.opcua.resolve import resolve
 from protocols.opcua.subscription import Subscription
 from protocols.opcua.watchdog import Watch
@@ -37,7 +40,8 @@ class OpcUaAdapter(Adapter):
         self._config = config
         self._counters: Counter[str] = Counter()
         self._items = items_of(config.points, self._counters)
-        self._inbox = Inbox(config.buffer)
+        self._receipts = Receipts(_mark_file(config))
+        self._inbox = Inbox(config.buffer, self._receipts)
         self._watch = Watch(since=0, bound=0)
         self._identity: Identity | None = None
         self._link: Link | None = None
@@ -48,7 +52,7 @@ class OpcUaAdapter(Adapter):
 
     async def connect(self) -> None:
         await self.close()
-        self._inbox = Inbox(self._config.buffer)
+        self._inbox = Inbox(self._config.buffer, self._receipts)
         for item in self._items:
             item.forget()
         self._identity = await asyncio.to_thread(identity, self._config)
@@ -67,15 +71,27 @@ class OpcUaAdapter(Adapter):
     async def _find_and_follow(self, link: Link) -> None:
         self._inbox.put(failed(await resolve(link, self._items)))
         if any(item.config.mode == "subscribe" for item in self._items):
-            self._subscription = Subscription(link, self._config, self._items, self._inbox, self._counters, self._watch)
-            await self._subscription.create()
-            self._start(self._subscription.run(), "subscription")
+            await self._subscribe(link)
         groups = groups_of(self._items, time.monotonic())
         if groups:
             self._poller = Poller(link, groups, self._inbox, self._counters)
             self._start(self._poller.run(), "polls")
         self._caretaker = Caretaker(link, self._config, self._items, self._inbox, self._subscription)
         self._start(self._caretaker.run(), "caretaker")
+
+    async def _subscribe(self, link: Link) -> None:
+        """First what the server kept of the subscription before, then a new one."""
+        config, receipts = self._config, self._receipts
+        self._subscription = made = Subscription(
+            link, config, self._items, self._inbox, self._counters, receipts, self._watch
+        )
+        try:
+            await Recovery(link, config, receipts, self._counters, made.deliver, made.pending).run()
+            await made.create()
+        except BaseException:
+            await made.end()
+            raise
+        self._start(made.run(), "subscription")
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=f"{self._config.id} {name}")
@@ -102,7 +118,9 @@ class OpcUaAdapter(Adapter):
         link, self._link = self._link, None
         self._subscription = self._poller = self._caretaker = None
         if link is not None:
-            await link.close()
+            settled = self._receipts.settled
+            if await link.close(delete_subscriptions=settled) and settled:
+                self._receipts.begin(0, None)
 
     def points(self) -> list[Point]:
         return [item.point for item in self._items]
@@ -117,3 +135,7 @@ class OpcUaAdapter(Adapter):
         return Health(
             sentences + bad, {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
         )
+
+
+def _mark_file(config: OpcUaConfig) -> Path | None:
+    return Path(config.state_dir) / f"{config.id}.json" if config.state_dir else None

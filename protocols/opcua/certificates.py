@@ -1,7 +1,8 @@
 """The certificate directory: our own certificate and key, made at first use and kept; whom we trust; whom we refused.
 
     own/certificate.der, own/key.pem   ours; put your company's here instead before the first start if you have one
-    trusted/    servers' certificates, or their issuers' (.der, .cer, .crt, .pem)
+    trusted/    servers' certificates, or authorities' that vouch for them (.der, .cer, .crt, .pem)
+    issuers/    authorities between those and the servers, where the servers do not show them
     rejected/   what was refused, to be moved to trusted/ by a person
     crl/        revocation lists of issuers (.crl, .der, .pem)
 
@@ -53,7 +54,7 @@ def own(folder: Path, application_uri: str | None, now: datetime) -> Own:
     """Our certificate, made if there is none. Blocks for the making of a key. Raises BadConfig for what a person must put right."""
     certificate_file, key_file = folder / "own" / "certificate.der", folder / "own" / "key.pem"
     try:
-        for name in ("own", "trusted", "rejected", "crl"):
+        for name in ("own", "trusted", "issuers", "rejected", "crl"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         if certificate_file.exists() and not key_file.exists():
             raise BadConfig(f"{key_file} is missing beside {certificate_file.name}; right would be both or neither")
@@ -92,7 +93,7 @@ def _kept_key(file: Path) -> rsa.RSAPrivateKey:
     except (ValueError, TypeError) as wrong:
         raise BadConfig(f"{file} is not a private key in PEM without a password: {wrong}") from None
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise BadConfig(f"{file} is no RSA key; Basic256Sha256 needs RSA of 2048 to 4096 bits")
+        raise BadConfig(f"{file} is no RSA key; the security policies here need RSA of 2048 to 4096 bits")
     return key
 
 
@@ -143,31 +144,61 @@ def _host_name(host: str) -> x509.GeneralName:
 
 
 def load(file: Path) -> x509.Certificate:
-    """PEM or DER, by its content. Raises BadConfig."""
+    """The first one in the file. Raises BadConfig."""
+    return load_all(file)[0]
+
+
+def load_all(file: Path) -> list[x509.Certificate]:
+    """PEM or DER, by its content; authorities often give out several in one file. Raises BadConfig."""
     content = file.read_bytes()
     try:
-        if b"-----BEGIN" in content:
-            return x509.load_pem_x509_certificate(content)
-        return x509.load_der_x509_certificate(content)
+        return x509.load_pem_x509_certificates(content) if b"-----BEGIN" in content else chain(content)
     except ValueError as wrong:
         raise BadConfig(f"{file} is not a certificate in DER or PEM: {wrong}") from None
 
 
+def chain(der: bytes) -> list[x509.Certificate]:
+    """The certificates in `der`, one behind the other. Raises ValueError."""
+    found = []
+    while der:
+        length = _der_length(der)
+        found.append(x509.load_der_x509_certificate(der[:length]))
+        der = der[length:]
+    if not found:
+        raise ValueError("it is empty")
+    return found
+
+
+def _der_length(der: bytes) -> int:
+    """Of the first structure: tag, then one byte of length, or how many bytes of length follow."""
+    if len(der) < 2 or der[1] < 0x80:
+        return len(der)
+    size = der[1] & 0x7F
+    return 2 + size + int.from_bytes(der[2 : 2 + size], "big")
+
+
 def trust_list(folder: Path) -> TrustList:
     """What a person put there; files that are no certificates are named, not fatal: they must not cut off a running plant."""
-    certificates, lists, unreadable = [], [], []
-    for file in sorted((folder / "trusted").iterdir()):
-        if file.suffix.lower() in _SUFFIXES:
-            try:
-                certificates.append(load(file))
-            except (BadConfig, OSError) as wrong:
-                unreadable.append(str(wrong))
+    unreadable: list[str] = []
+    certificates, issuers = (_certificates(folder / room, unreadable) for room in ("trusted", "issuers"))
+    lists = []
     for file in sorted((folder / "crl").iterdir()):
         try:
             lists.append(_load_crl(file))
         except (ValueError, OSError) as wrong:
             unreadable.append(f"{file} is not a revocation list: {wrong}")
-    return TrustList(certificates, lists, unreadable)
+    return TrustList(certificates, lists, issuers, unreadable)
+
+
+def _certificates(room: Path, unreadable: list[str]) -> list[x509.Certificate]:
+    found = []
+    for file in sorted(room.iterdir()):
+        if file.suffix.lower() in _SUFFIXES:
+            try:
+                found += load_all(file)
+            except (BadConfig, OSError) as wrong:
+                unreadable.append(str(wrong))
+    return found
 
 
 def _load_crl(file: Path) -> x509.CertificateRevocationList:

@@ -1,5 +1,5 @@
-"""asyncua's client with three things changed: its publish loop and its waiting for reconnects are off, answers come as bytes, and a
-server's reason for refusing the channel is not lost."""
+"""asyncua's client with some things changed: its publish loop and its waiting for reconnects are off, answers come as bytes, late
+answers do no harm, and a server's reason for refusing the channel is not lost."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class _Protocol(UASocketProtocol):  # type: ignore[misc]
             if code is not None:
                 raise ua.UaStatusCodeError(code)
         super()._process_received_message(message)
+
+    def _call_callback(self, request_id: int, body: Any) -> None:
+        """An answer nobody waits for any more is passed over: asyncua would end the connection, and with it every point."""
+        if request_id in self._callbackmap:
+            super()._call_callback(request_id, body)
 
 
 class _UaClient(UaClient):  # type: ignore[misc]

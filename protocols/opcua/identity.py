@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from urllib.parse import urlsplit
 
-from asyncua.crypto.uacrypto import x509_from_der
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -35,13 +35,14 @@ def check_server(
     config: OpcUaConfig, mine: Identity, der: bytes | None, server_uri: str | None
 ) -> tuple[bytes, list[str]]:
     """The server's own certificate (the first of a chain) and what is odd about it. Blocks. Raises NotConnected if it is not trusted."""
-    certificate = _parsed(config, der)
+    shown = _parsed(config, der)
+    certificate = shown[0]
     now, host = datetime.now(UTC), urlsplit(config.endpoint).hostname or ""
     trusted = certificates.trust_list(mine.folder)
-    verdict = judge(certificate, trusted, now, host, server_uri)
+    verdict = judge(shown, trusted, now, host, server_uri)
     if verdict.unknown and config.security.trust == "first_use" and _is_first(config, mine, certificate):
         trusted = certificates.trust_list(mine.folder)
-        verdict = judge(certificate, trusted, now, host, server_uri)
+        verdict = judge(shown, trusted, now, host, server_uri)
     if verdict.refusals:
         raise NotConnected(_refusal(config, mine, certificate, verdict))
     expiry = certificates.expiry_warning("the server's certificate", certificate, now)
@@ -64,14 +65,13 @@ def pinned(config: OpcUaConfig, mine: Identity) -> bytes | None:
     return certificates.load(file).public_bytes(Encoding.DER)
 
 
-def _parsed(config: OpcUaConfig, der: bytes | None) -> x509.Certificate:
+def _parsed(config: OpcUaConfig, der: bytes | None) -> list[x509.Certificate]:
+    if not der:
+        raise NotConnected(f"{config.endpoint}: the server shows no certificate")
     try:
-        certificate = x509_from_der(der)
+        return certificates.chain(der)
     except ValueError as wrong:
         raise NotConnected(f"{config.endpoint}: the server's certificate is unreadable: {wrong}") from None
-    if not isinstance(certificate, x509.Certificate):
-        raise NotConnected(f"{config.endpoint}: the server shows no certificate")
-    return certificate
 
 
 def _is_first(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate) -> bool:
@@ -91,7 +91,8 @@ def _refusal(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate,
     file = certificates.keep(mine.folder, "rejected", certificate)
     return (
         f"{text} Subject {certificate.subject.rfc4514_string()}, SHA-256 {fingerprint(certificate)}. If that is the server's "
-        f"(compare the SHA-256 there), move {file} to {mine.folder / 'trusted'}; the next attempt then goes through."
+        f"(compare the SHA-256 there), trust it with: mv {quote(str(file))} {quote(str(mine.folder / 'trusted'))}/ "
+        "and the next attempt goes through, without a restart."
     )
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from functools import partial
 
 from protocols.contract import Batch, Reading, Reject
+from protocols.opcua.receipts import Receipt, Receipts
 
 LINGER_S = 0.05
 """Batches are at least so far apart, so that what comes in drops is one batch; a first drop goes at once."""
@@ -19,9 +21,10 @@ _MOST_REJECTS = 100
 
 
 class Inbox:
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, receipts: Receipts) -> None:
         self.bound = bound
-        self._chunks: deque[tuple[int, list[Reading]]] = deque()
+        self._receipts = receipts
+        self._chunks: deque[tuple[int, list[Reading], Receipt | None]] = deque()
         self._rejects: list[Reject] = []
         self._held = 0
         self._failure: BaseException | None = None
@@ -30,9 +33,10 @@ class Inbox:
         self._room.set()
         self._last_batch = 0.0
 
-    def put(self, readings: list[Reading]) -> None:
+    def put(self, readings: list[Reading], receipt: Receipt | None = None) -> None:
+        """`receipt`: the message that holds these and no more."""
         if readings:
-            self._chunks.append((time.time_ns() // 1000, readings))
+            self._chunks.append((time.time_ns() // 1000, readings, receipt))
             self._held += len(readings)
             self._changed.set()
             if self._held >= self.bound:
@@ -73,14 +77,18 @@ class Inbox:
 
     def _batch(self) -> Batch:
         rejects, self._rejects = self._rejects, []
-        arrived, readings = self._chunks.popleft() if self._chunks else (time.time_ns() // 1000, [])
+        arrived, readings, receipt = self._chunks.popleft() if self._chunks else (time.time_ns() // 1000, [], None)
         first = arrived
         while self._chunks and len(readings) + len(self._chunks[0][1]) <= LARGEST_BATCH:
             if self._chunks[0][0] - first > LINGER_S * 1e6:
                 break
-            arrived, more = self._chunks.popleft()
+            arrived, more, later = self._chunks.popleft()
             readings += more
+            receipt = later or receipt
         self._held -= len(readings)
         if self._held <= self.bound // 2:
             self._room.set()
-        return Batch(readings, arrived, rejects)
+        if receipt is None:
+            return Batch(readings, arrived, rejects)
+        self._receipts.hand(receipt)
+        return Batch(readings, arrived, rejects, partial(self._receipts.stored, receipt))

@@ -78,7 +78,7 @@ class Item:
         if new.status is Quality.BAD:
             return True
         same = last.value == new.value and last.device_time == new.device_time
-        if same and self.config.mode == "poll":
+        if same and (self.config.mode == "poll" or new.device_time is not None):
             return True
         return self.deadband_here and _within(self.config.deadband, last.value, new.value)
 

@@ -9,11 +9,16 @@ import asyncio
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from asyncua import ua
 from asyncua.client.client import Client
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.crypto.security_policies import (
+    SecurityPolicyAes128Sha256RsaOaep,
+    SecurityPolicyAes256Sha256RsaPss,
+    SecurityPolicyBasic256Sha256,
+)
 from asyncua.crypto.uacrypto import CertProperties
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -24,6 +29,11 @@ from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.identity import Identity, check_server, pinned
 
 _MODES = {"sign": ua.MessageSecurityMode.Sign, "sign_and_encrypt": ua.MessageSecurityMode.SignAndEncrypt}
+_POLICIES: dict[str, Any] = {
+    "Basic256Sha256": SecurityPolicyBasic256Sha256,
+    "Aes128_Sha256_RsaOaep": SecurityPolicyAes128Sha256RsaOaep,
+    "Aes256_Sha256_RsaPss": SecurityPolicyAes256Sha256RsaPss,
+}
 _NONE = "http://opcfoundation.org/UA/SecurityPolicy#None"
 _LOGGING_IN = "logging in"
 _CLOSE_S = 2.0
@@ -49,6 +59,8 @@ class Link:
     session: Session
     namespaces: list[str] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)
+    started: int | None = None
+    """When the server says it was started, in microseconds since 1970."""
     warnings: list[str] = field(default_factory=list)
     """What is not as it should be though the connection stands."""
 
@@ -95,17 +107,29 @@ class Link:
         await self._translated(self.client.open_secure_channel(renew=True), "OpenSecureChannel")
         self.client.uaclient.revolve_security_token()
 
-    async def close(self) -> None:
-        """End the session if the server still listens; never longer than a moment, never an exception for a peer that is gone."""
+    async def forget(self, subscription: int) -> None:
+        """Delete it; one the server does not know any more is fine. Raises NotConnected."""
+        with suppress(ua.UaStatusCodeError):
+            await self.ask(self.session.delete_subscriptions([subscription]), "DeleteSubscriptions")
+
+    async def close(self, delete_subscriptions: bool = True) -> bool:
+        """End the session if the server still listens; never longer than a moment, never an exception for a peer that is gone.
+
+        True if the server agreed.
+        """
         protocol: Any = self.client.uaclient.protocol
         transport = protocol and protocol.transport
+        agreed = False
         with suppress(Exception):
             async with asyncio.timeout(_CLOSE_S):
-                await self.session.close_session(True)
+                stands = transport is not None and not transport.is_closing()
+                await self.session.close_session(delete_subscriptions)
+                agreed = stands
                 await self.client.close_secure_channel()
         self.client.uaclient.disconnect_socket()
         if transport is not None and (not transport.is_closing() or transport.get_write_buffer_size()):
             transport.abort()
+        return agreed
 
 
 async def open_link(config: OpcUaConfig, identity: Identity | None) -> Link:
@@ -178,9 +202,9 @@ async def _server_certificate(step: _Step, identity: Identity) -> tuple[bytes, l
     if known is not None:
         return await asyncio.to_thread(check_server, config, identity, known, None)
     offered = await step.run(messages.ASKING, _endpoints(config))
-    mode = _MODES[config.security.mode]
+    mode, policy = _MODES[config.security.mode], _POLICIES[config.security.policy].URI
     for one in offered:
-        if one.SecurityMode == mode and one.SecurityPolicyUri == SecurityPolicyBasic256Sha256.URI:
+        if one.SecurityMode == mode and one.SecurityPolicyUri == policy:
             return await asyncio.to_thread(
                 check_server, config, identity, one.ServerCertificate, one.Server.ApplicationUri
             )
@@ -203,7 +227,7 @@ async def _protect(
         return
     client.application_uri = identity.own.uri
     await client.set_security(
-        SecurityPolicyBasic256Sha256,
+        _POLICIES[config.security.policy],
         CertProperties(identity.own.certificate.public_bytes(Encoding.DER), "der"),
         CertProperties(await asyncio.to_thread(identity.own.key_file.read_bytes), "pem"),
         server_certificate=CertProperties(server_certificate, "der"),
@@ -217,15 +241,23 @@ async def _log_in(step: _Step, link: Link) -> None:
     await step.run("saying hello", client.send_hello())
     await step.run("opening the secure channel", client.open_secure_channel())
     await step.run("creating a session", client.create_session())
+    client._policy_ids = sorted(client._policy_ids, key=_preference)
     secret = config.security.policy != "None" and config.security.mode == "sign_and_encrypt"
     if config.user is not None and not secret:
         policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
         if policy == _NONE:
             link.warnings.append(
-                "the password travels in clear text; right would be Basic256Sha256 with sign_and_encrypt"
+                "the password travels in clear text; right would be a policy such as Basic256Sha256 with sign_and_encrypt"
             )
     step.logins = ", ".join(sorted({p.TokenType.name for p in client._policy_ids})) or "nobody"
     await step.run(_LOGGING_IN, client.activate_session(username=config.user, password=config.password or ""))
+
+
+def _preference(policy: Any) -> int:
+    """Of several ways to send the password, one that keeps it secret and that we know comes first; asyncua takes the first."""
+    known = [p.URI for p in _POLICIES.values()]
+    uri = policy.SecurityPolicyUri
+    return 0 if uri in known else 1 if not uri else 2 if uri == _NONE else 3
 
 
 async def _look_around(step: _Step, link: Link) -> None:
@@ -233,12 +265,15 @@ async def _look_around(step: _Step, link: Link) -> None:
     ids = ua.ObjectIds
     wanted = [
         ids.Server_NamespaceArray,
+        ids.Server_ServerStatus_StartTime,
         ids.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
         ids.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
         ids.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
     ]
     nodes = [ua.NodeId(i) for i in wanted]
     found = await step.run("reading its namespaces", link.session.read_attributes(nodes, ua.AttributeIds.Value))
-    namespaces, *limits = [f.Value.Value if f.Value is not None else None for f in found]
+    namespaces, started, *limits = [f.Value.Value if f.Value is not None else None for f in found]
     link.namespaces = list(namespaces or [])
+    if isinstance(started, datetime):
+        link.started = round((started - datetime(1970, 1, 1, tzinfo=started.tzinfo)) / timedelta(microseconds=1))
     link.limits = Limits(*(min(limit, 1000) if isinstance(limit, int) and limit > 0 else 1000 for limit in limits))

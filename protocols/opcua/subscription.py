@@ -1,7 +1,8 @@
 """One subscription: its Publish requests, lost messages asked for again, and what the watchdog orders.
 
 Several Publish requests are under way at once, so that one lost answer neither stops the flow nor passes unnoticed: the next
-answer's sequence number shows the gap, and Republish closes it. Messages are acknowledged once their readings are in the inbox.
+answer's sequence number shows the gap, and Republish closes it. Messages are acknowledged once the stream has them (receipts.py);
+what an earlier connection left at the server is recovery.py's business.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import math
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,8 @@ from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.inbox import Inbox
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link
+from protocols.opcua.receipts import Receipts, distance, next_number
+from protocols.opcua.recovery import mark_of
 from protocols.opcua.watchdog import Action, Watch
 from schemas.records import Quality
 
@@ -54,6 +56,7 @@ class Subscription:
     """All points of the adapter, by handle."""
     inbox: Inbox
     counters: Counter[str]
+    receipts: Receipts
     watch: Watch
     """From the connection before, so that silence over several sessions is seen."""
     id: int = 0
@@ -71,10 +74,10 @@ class Subscription:
     _gone: str | None = None
     _unproven: bool = False
     """Made anew, and no sign of life since."""
-    _pending: set[asyncio.Task[bytes]] = field(default_factory=set)
+    pending: set[asyncio.Task[bytes]] = field(default_factory=set)
+    """Publish requests under way."""
     _given_up: set[asyncio.Task[bytes]] = field(default_factory=set)
     """Sent so long ago that others were sent instead; an answer is still welcome."""
-    _acknowledge: list[int] = field(default_factory=list)
 
     async def create(self) -> None:
         """Make it on the server, with every item that has a node. Raises NotConnected, UaStatusCodeError."""
@@ -96,7 +99,7 @@ class Subscription:
         made = await self.link.ask(self.link.session.create_subscription(parameters, _ignore), "CreateSubscription")
         self.id, self._expected, self._gone = made.SubscriptionId, 1, None
         self._is_first = True
-        self._acknowledge.clear()
+        self.receipts.begin(self.id, mark_of(self.link, self.config, self.id))
         keep_alive = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
         return float(max(self.config.watchdog or max(2 * keep_alive, _SHORTEST_BOUND_S), 1.5 * keep_alive))
 
@@ -118,7 +121,14 @@ class Subscription:
                 await self._received(await self._wait())
                 await self._obey()
         finally:
-            await _end(self._pending | self._given_up)
+            await self.end()
+
+    async def end(self) -> None:
+        """Wait for nothing more."""
+        tasks = self.pending | self._given_up
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _pause(self) -> None:
         """The stream is slow: take nothing more. The server's queues hold what they can and mark what they could not."""
@@ -129,13 +139,13 @@ class Subscription:
     def _fill(self) -> None:
         if _now() < self._hold_until:
             return
-        while len(self._pending) < self._window:
+        while len(self.pending) < self._window:
             request = ua.PublishRequest()
             request.Parameters.SubscriptionAcknowledgements = [
-                ua.SubscriptionAcknowledgement(self.id, number) for number in self._acknowledge
+                ua.SubscriptionAcknowledgement(self.id, number) for number in self.receipts.acknowledge
             ]
-            self._acknowledge = []
-            self._pending.add(asyncio.create_task(self.link.publish(request)))
+            self.receipts.acknowledge.clear()
+            self.pending.add(asyncio.create_task(self.link.publish(request)))
 
     async def _wait(self) -> set[asyncio.Task[bytes]]:
         """Publish requests that were answered, until the watchdog has something to say."""
@@ -143,7 +153,7 @@ class Subscription:
         if _now() < self._hold_until:
             until = min(until, self._hold_until)
         patience = max(0.0, until - _now())
-        under_way = self._pending | self._given_up
+        under_way = self.pending | self._given_up
         if not under_way:
             await asyncio.sleep(patience)
             return set()
@@ -154,7 +164,7 @@ class Subscription:
         for task in done:
             task.exception()  # looked at, so that the second of several failures is not logged as forgotten
         given_up = done & self._given_up
-        self._pending -= done
+        self.pending -= done
         self._given_up -= done
         published = [p for p in (self._answer(task, task in given_up) for task in done) if p is not None]
         # Answers of one moment come as a set; the messages in them have an order.
@@ -172,7 +182,7 @@ class Subscription:
             if given_up:
                 return None  # it speaks of what was before
             if refused.code == _TOO_MANY_PUBLISH_REQUESTS:
-                self._window = max(1, len(self._pending))
+                self._window = max(1, len(self.pending))
             elif refused.code in _SUBSCRIPTION_GONE:
                 self._gone = f"the server ended the old one ({quality.words(refused.code)})"
             self._hold_until = _now() + _AFTER_ERROR_S
@@ -192,7 +202,7 @@ class Subscription:
             return  # a subscription that was given up
         self.watch, self.trouble, self._unproven = watchdog.life(self.watch, _now()), None, False
         message = published.notification
-        ahead = _distance(self._expected, message.sequence)
+        ahead = distance(self._expected, message.sequence)
         if ahead < 0:
             self.counters["repeated_messages"] += 1
             return
@@ -202,11 +212,11 @@ class Subscription:
         if message.keep_alive:
             self.counters["keep_alives"] += 1
         else:
-            self._deliver(message)
+            self.deliver(message)
 
-    def _deliver(self, message: binary.Notification) -> None:
-        self._expected = _next(message.sequence)
-        self._acknowledge.append(message.sequence)
+    def deliver(self, message: binary.Notification) -> None:
+        """Hand its values on, and take notice of what else it says."""
+        self._expected = next_number(message.sequence)
         readings: list[Reading] = []
         for handle, value in message.changes:
             if handle >= len(self.items):
@@ -218,7 +228,8 @@ class Subscription:
             if value.status in quality.NODE_GONE:
                 self.vanished.append(item)
         self.counters["values"] += len(message.changes)
-        self.inbox.put(readings)
+        self.receipts.came(message.sequence, bool(readings))
+        self.inbox.put(readings, (self.receipts.subscription, message.sequence))
         if message.status_change is not None and quality.severity(message.status_change) is not Quality.GOOD:
             self._gone = f"the server ended the old one ({quality.words(message.status_change)})"
 
@@ -249,7 +260,7 @@ class Subscription:
         if message is None or message.sequence != self._expected:
             return False
         self.counters["republished"] += 1
-        self._deliver(message)
+        self.deliver(message)
         return True
 
     async def _obey(self) -> None:
@@ -278,14 +289,13 @@ class Subscription:
     def _send_again(self) -> None:
         for task in self._given_up:
             task.cancel()
-        self._given_up, self._pending, self._hold_until = self._pending, set(), 0
+        self._given_up, self.pending, self._hold_until = self.pending, set(), 0
 
     async def _recreate(self, why: str) -> None:
         """Raises NotConnected."""
         self.counters["subscriptions_recreated"] += 1
         self.trouble, self._unproven = why, True
-        with suppress(ua.UaStatusCodeError):
-            await self.link.ask(self.link.session.delete_subscriptions([self.id]), "DeleteSubscriptions")
+        await self.link.forget(self.id)
         try:
             bound = await self._create()
             self.watch = replace(self.watch, since=_now(), bound=bound)
@@ -298,23 +308,6 @@ class Subscription:
 
 def _now() -> float:
     return time.monotonic()
-
-
-def _next(sequence: int) -> int:
-    """After the largest comes 1 (OPC 10000-4 section 7.8)."""
-    return 1 if sequence == 0xFFFFFFFF else sequence + 1
-
-
-def _distance(expected: int, sequence: int) -> int:
-    """How far ahead of the expected a sequence number is, negative behind, over the wrap."""
-    ahead = (sequence - expected) % 0xFFFFFFFF
-    return ahead if ahead < 2**31 else ahead - 0xFFFFFFFF
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _ignore(_: Any) -> None:

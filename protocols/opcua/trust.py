@@ -1,7 +1,8 @@
 """Whether a server's certificate is good enough: the judgement of OPC 10000-4 section 6.1.3 with words for people. Pure.
 
 A certificate that itself stands in the list was looked at by a person: a wrong host name, application URI or usage is then only a
-warning, since plants are full of them. One that is trusted through its issuer must fit in every way. Nothing excuses a wrong
+warning, since plants are full of them. One that is trusted through an authority, over any number of authorities between them that
+the server shows or that lie in issuers/, must fit in every way. Nothing excuses a wrong
 time, a key that is too short, or a revocation.
 """
 
@@ -17,11 +18,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+_LONGEST_PATH = 5
+
 
 @dataclass(frozen=True, slots=True)
 class TrustList:
     certificates: list[x509.Certificate] = field(default_factory=list)
     revocations: list[x509.CertificateRevocationList] = field(default_factory=list)
+    issuers: list[x509.Certificate] = field(default_factory=list)
+    """Authorities between a server and a trusted authority; believed only if that one vouches for them."""
     unreadable: list[str] = field(default_factory=list)
     """Files that are neither, for people."""
 
@@ -36,41 +41,65 @@ class Verdict:
 
 
 def judge(
-    certificate: x509.Certificate, trusted: TrustList, now: datetime, host: str, server_uri: str | None
+    chain: list[x509.Certificate], trusted: TrustList, now: datetime, host: str, server_uri: str | None
 ) -> Verdict:
-    """`host` is what the endpoint names; `server_uri` what the server says it is called."""
+    """`chain`: what the server shows, its own certificate first, authorities after it. `host` is what the endpoint names; `server_uri`
+    what the server says it is called."""
+    certificate = chain[0]
     verdict = Verdict()
-    listed = any(fingerprint(certificate) == fingerprint(c) for c in trusted.certificates)
-    issuer = None if listed else _issuer(certificate, trusted, now)
-    verdict.unknown = not listed and issuer is None
-    if verdict.unknown:
-        verdict.refusals.append("BadCertificateUntrusted: neither it nor its issuer is in the trust list")
+    listed = certificate in trusted.certificates
+    path = [] if listed else _path(certificate, trusted, chain[1:] + trusted.issuers, now)
+    verdict.unknown = path is None
+    if path is None:
+        verdict.refusals.append(
+            "BadCertificateUntrusted: neither it nor an authority that signed it is in the trust list; "
+            f"it was issued by {certificate.issuer.rfc4514_string()}"
+        )
     _check_time(certificate, now, verdict)
     _check_strength(certificate, verdict)
-    _check_revocation(certificate, issuer, trusted, now, verdict)
+    signed = [certificate, *(path or [])]
+    for one, issuer in zip(signed, [*(path or []), None], strict=True):
+        _check_revocation(one, issuer, trusted, now, verdict)
     misfits = verdict.warnings if listed else verdict.refusals
     misfits += _misfits(certificate, host, server_uri)
     return verdict
 
 
-def _issuer(certificate: x509.Certificate, trusted: TrustList, now: datetime) -> x509.Certificate | None:
-    """The authority in the list that signed it, itself in force; chains must have their lowest authority in the list."""
-    for authority in trusted.certificates:
-        if authority.subject != certificate.issuer or not _may_sign(authority):
+def _path(
+    certificate: x509.Certificate, trusted: TrustList, known: list[x509.Certificate], now: datetime, depth: int = 0
+) -> list[x509.Certificate] | None:
+    """The authorities from the one that signed it up to one in the list; each signed the one before, may do so, and is in force."""
+    if depth > _LONGEST_PATH:
+        return None
+    for authority in trusted.certificates + known:
+        if not _signed(certificate, authority, now, depth):
             continue
-        if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
-            continue
-        with suppress(InvalidSignature, ValueError, TypeError):
-            certificate.verify_directly_issued_by(authority)
-            return authority
+        if authority in trusted.certificates:
+            return [authority]
+        further = None if authority.subject == authority.issuer else _path(authority, trusted, known, now, depth + 1)
+        if further is not None:
+            return [authority, *further]
     return None
 
 
-def _may_sign(authority: x509.Certificate) -> bool:
+def _signed(certificate: x509.Certificate, authority: x509.Certificate, now: datetime, depth: int) -> bool:
+    """`depth`: how many authorities stand between the server and this one."""
+    if authority.subject != certificate.issuer or not _may_sign(authority, depth):
+        return False
+    if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
+        return False
+    with suppress(InvalidSignature, ValueError, TypeError):
+        certificate.verify_directly_issued_by(authority)
+        return True
+    return False
+
+
+def _may_sign(authority: x509.Certificate, depth: int) -> bool:
     try:
-        return bool(authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+        limits = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         return False
+    return limits.ca and (limits.path_length is None or limits.path_length >= depth)
 
 
 def _check_time(certificate: x509.Certificate, now: datetime, verdict: Verdict) -> None:
@@ -89,10 +118,12 @@ def _check_time(certificate: x509.Certificate, now: datetime, verdict: Verdict) 
 def _check_strength(certificate: x509.Certificate, verdict: Verdict) -> None:
     key = certificate.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
-        verdict.refusals.append("BadCertificatePolicyCheckFailed: its key is not RSA, which Basic256Sha256 needs")
+        verdict.refusals.append(
+            "BadCertificatePolicyCheckFailed: its key is not RSA, which the security policies here need"
+        )
     elif not 2048 <= key.key_size <= 4096:
         verdict.refusals.append(
-            f"BadCertificatePolicyCheckFailed: its key has {key.key_size} bits; Basic256Sha256 needs 2048 to 4096"
+            f"BadCertificatePolicyCheckFailed: its key has {key.key_size} bits; the security policies here need 2048 to 4096"
         )
     if isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
         verdict.refusals.append(
@@ -110,12 +141,16 @@ def _check_revocation(
             verdict.warnings.append("a revocation list in crl/ was not signed by the issuer it names; it is not used")
             continue
         if revocations.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
-            verdict.refusals.append("BadCertificateRevoked: its issuer has revoked it")
+            verdict.refusals.append(f"BadCertificateRevoked: its issuer has revoked {_called(certificate)}")
         ends = revocations.next_update_utc
         if ends is not None and ends < now:
             verdict.warnings.append(
                 f"the revocation list of its issuer ended on {ends:%Y-%m-%d}; right would be a new one in crl/"
             )
+
+
+def _called(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or "it"
 
 
 def _misfits(certificate: x509.Certificate, host: str, server_uri: str | None) -> list[str]:

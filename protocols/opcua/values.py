@@ -33,7 +33,8 @@ def micros(ticks: int | None) -> int | None:
 
 def device_time(value: DataValue) -> int | None:
     """The source's time; without one the server's (both stay in the raw bytes)."""
-    return micros(value.source_time) or micros(value.server_time)
+    source = micros(value.source_time)
+    return micros(value.server_time) if source is None else source
 
 
 def reading(point: Point, value: DataValue, element: str | None = None) -> Reading | None:
@@ -53,13 +54,16 @@ def reading(point: Point, value: DataValue, element: str | None = None) -> Readi
         plain = None
     if plain is None and status is not Quality.BAD:
         return None
+    if isinstance(plain, float) and isinstance(value.value, int) and int(plain) != value.value:
+        said = f"{value.value} is too large to be kept to its last digit"
+        status, reason = max(status, Quality.UNCERTAIN), f"{said}; {reason}" if reason else said
     return Reading(point, plain, device_time(value), status, reason, value.raw)
 
 
 def plain_value(value: DataValue, element: str | None = None) -> Value:
     """Numbers, booleans and strings as they are; times as ISO 8601, status codes by name, bytes in hex. Raises Unusable.
 
-    Enumerations travel as their number. Unsigned 64 bit numbers beyond 2**63 become doubles.
+    Enumerations travel as their number. Unsigned 64 bit numbers from 2**63 on become doubles, as exact as doubles are.
     """
     kind, plain = value.kind, value.value
     if value.length is not None and (element is None or value.length != 1):

@@ -239,7 +239,7 @@ async def test_a_server_that_is_not_running_says_so_in_health():
     async def enter(one):
         await ON().server.server.write_attribute_value(state, ua.DataValue(ua.Variant(one, ua.VariantType.Int32)))
 
-    async with adapter(point("temp", "Ticking"), session_timeout="600ms") as plc:
+    async with adapter(point("temp", "Ticking"), session_timeout="1s") as plc:
         await ON()(enter(ua.ServerState.Suspended))
         try:
             await soon(lambda: any("state Suspended" in s for s in plc.health().degraded))

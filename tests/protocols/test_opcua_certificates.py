@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from protocols.contract import BadConfig
@@ -88,9 +88,9 @@ def test_unreadable_files_in_the_trust_list_are_named_not_fatal(tmp_path):
     assert "broken.der" in found.unreadable[0]
 
 
-def verdict_on(made, *trusted, host="127.0.0.1", uri=SERVER_URI, lists=()):
-    trust = TrustList([t.certificate for t in trusted], list(lists))
-    return judge(made.certificate, trust, NOW, host, uri)
+def verdict_on(made, *trusted, host="127.0.0.1", uri=SERVER_URI, lists=(), shown=(), issuers=()):
+    trust = TrustList([t.certificate for t in trusted], list(lists), [i.certificate for i in issuers])
+    return judge([made.certificate, *(s.certificate for s in shown)], trust, NOW, host, uri)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,66 @@ def test_a_revoked_certificate_is_refused():
     made = server_certificate(issuer=ca, serial=77)
     assert verdict_on(made, ca, lists=[revocations(ca, 78)]).refusals == []
     assert verdict_on(made, ca, lists=[revocations(ca, 77)]).refusals == [
-        "BadCertificateRevoked: its issuer has revoked it"
+        "BadCertificateRevoked: its issuer has revoked CN=Press 4"
     ]
+
+
+def chain_of_three(**of_the_middle):
+    """Root, the authority under it, a server's."""
+    root = authority()
+    middle = server_certificate(
+        name="Line CA", uri=None, hosts=(), private=key(4), is_authority=True, issuer=root, **of_the_middle
+    )
+    return root, middle, server_certificate(issuer=middle)
+
+
+@pytest.mark.parametrize("where", ["shown", "issuers"])
+def test_an_authority_vouches_over_the_ones_between(where):
+    root, middle, made = chain_of_three()
+    verdict = verdict_on(made, root, **{where: [middle]})
+    assert (verdict.refusals, verdict.unknown) == ([], False)
+    assert verdict_on(made, middle).refusals == []
+
+
+def test_an_authority_between_alone_vouches_for_nothing():
+    root, middle, made = chain_of_three()
+    assert verdict_on(made, shown=[middle, root]).unknown
+    missing = verdict_on(made, root)
+    assert missing.unknown
+    assert "it was issued by CN=Line CA" in missing.refusals[0]
+
+
+@pytest.mark.parametrize("change", [{"ends": -DAY / 2}, {"serial": 77}], ids=["expired", "revoked"])
+def test_every_authority_on_the_way_must_be_good(change):
+    root, middle, made = chain_of_three(**change)
+    verdict = verdict_on(made, root, shown=[middle], lists=[revocations(root, 77)])
+    assert verdict.refusals
+    assert verdict.refusals[0].split(":")[0] in {"BadCertificateUntrusted", "BadCertificateRevoked"}
+
+
+def test_a_server_cannot_play_authority_with_its_own_certificate():
+    root = authority()
+    thief = server_certificate(issuer=root, private=key(5), name="Thief")
+    assert verdict_on(server_certificate(issuer=thief), root, shown=[thief]).unknown
+
+
+def test_certificates_come_in_one_file_or_message():
+    _, middle, made = chain_of_three()
+    one, two = certificates.chain(made.der + middle.der)
+    assert (one, two) == (made.certificate, middle.certificate)
+    with pytest.raises(ValueError, match=r"pars|length|invalid"):
+        certificates.chain(made.der + middle.der[:100])
+
+
+def test_a_file_may_hold_several(tmp_path):
+    root, middle, made = chain_of_three()
+    certificates.own(tmp_path, None, NOW)
+    (tmp_path / "issuers" / "line.der").write_bytes(middle.der)
+    pem = b"".join(c.certificate.public_bytes(serialization.Encoding.PEM) for c in (root, made))
+    (tmp_path / "trusted" / "bundle.pem").write_bytes(pem)
+    found = certificates.trust_list(tmp_path)
+    assert found.certificates == [root.certificate, made.certificate]
+    assert found.issuers == [middle.certificate]
 
 
 def test_revocation_lists_that_ended_or_are_forged():

@@ -15,7 +15,7 @@ from protocols.opcua import binary, nodes, quality, watchdog
 from protocols.opcua.config import OpcUaConfig, OpcUaPoint
 from protocols.opcua.items import items_of
 from protocols.opcua.polls import Group, groups_of, next_turn
-from protocols.opcua.subscription import _distance, _next
+from protocols.opcua.receipts import distance, next_number
 from protocols.opcua.watchdog import Action, Watch
 from schemas.records import Quality
 from tests.kit.opcua import adapter_config
@@ -123,7 +123,7 @@ def config(**changes):
         ({"password": "x"}, "without a user"),
         ({"watchdog": "200ms"}, "right would be at least 1s"),
         ({"points": []}, "at least 1"),
-        ({"points": [{"parameter": "a", "node": "i=1"}, {"parameter": "a", "node": "i=2"}]}, "is there twice"),
+        ({"points": [{"parameter": "a", "node": "i=1"}, {"parameter": "a", "node": "i=2"}]}, "is there already"),
         ({"points": [{"parameter": "a"}]}, "exactly one of them"),
         ({"points": [{"parameter": "a", "node": "i=1", "path": "/Objects"}]}, "exactly one of them"),
         ({"points": [{"parameter": "a", "node": "one"}]}, "is not a node id"),
@@ -197,9 +197,9 @@ def test_a_pause_of_our_own_is_no_silence():
     [(1, 1, 0), (5, 8, 3), (8, 5, -3), (0xFFFFFFFF, 1, 1), (1, 0xFFFFFFFF, -1), (0xFFFFFFFE, 2, 3)],
 )
 def test_sequence_numbers_wrap_over_zero(expected, sequence, ahead):
-    assert _distance(expected, sequence) == ahead
+    assert distance(expected, sequence) == ahead
     if ahead == 1:
-        assert _next(expected) == sequence
+        assert next_number(expected) == sequence
 
 
 @pytest.mark.parametrize(

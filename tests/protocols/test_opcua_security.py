@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
+import subprocess
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -16,9 +19,13 @@ from protocols.opcua import link
 from protocols.opcua.client import new_client
 from protocols.opcua.resolve import read_namespaces
 from tests.kit.opcua import InThread, OpcUaServer, Tap, Users, adapter_config
-from tests.kit.opcua_certificates import SERVER_URI, server_certificate
+from tests.kit.opcua_certificates import SERVER_URI, key, server_certificate
 
-POLICIES = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt, ua.SecurityPolicyType.Basic256Sha256_Sign]
+KINDS = ua.SecurityPolicyType
+POLICIES = [
+    KINDS.Basic256Sha256_SignAndEncrypt, KINDS.Basic256Sha256_Sign,
+    KINDS.Aes128Sha256RsaOaep_SignAndEncrypt, KINDS.Aes256Sha256RsaPss_Sign, KINDS.Aes256Sha256RsaPss_SignAndEncrypt,
+]  # fmt: skip
 SECURED = {"policy": "Basic256Sha256"}
 LOGIN = {"user": "gateway", "password": "right"}
 
@@ -88,6 +95,21 @@ async def test_signed_and_encrypted_channels_carry_values_and_are_renewed(plant,
         assert plc.health().degraded == []
 
 
+@pytest.mark.parametrize(
+    ("policy", "mode"),
+    [
+        ("Aes128_Sha256_RsaOaep", "sign_and_encrypt"),
+        ("Aes256_Sha256_RsaPss", "sign_and_encrypt"),
+        ("Aes256_Sha256_RsaPss", "sign"),
+    ],
+)
+async def test_the_newer_policies(plant, certs, policy, mode):
+    async with adapter(plant, certs, security={"policy": policy, "mode": mode}) as plc:
+        await plc.connect()
+        assert (await Tap(plc).next("temp")).value is not None
+        assert plc._link.client.security_policy.URI.endswith(policy)
+
+
 async def test_keys_are_renewed_under_way_without_a_gap(plant, certs, monkeypatch):
     renewed = []
 
@@ -120,10 +142,29 @@ async def test_an_unknown_server_is_refused_until_a_person_moves_its_certificate
             await plc.connect()
         (file,) = (tmp_path / "rejected").iterdir()
         assert str(file) in str(refused.value)
-        assert str(tmp_path / "trusted") in str(refused.value)
-        file.rename(tmp_path / "trusted" / file.name)
+        command = re.search(r"trust it with: (mv .*/) and", str(refused.value))[1]
+        subprocess.run(shlex.split(command), check=True)  # noqa: ASYNC221 - over in a moment
         await plc.connect()
         await Tap(plc).next("temp")
+
+
+async def test_a_server_is_trusted_through_a_chain_that_it_shows(tmp_path):
+    root = server_certificate(name="Plant CA", uri=None, hosts=(), private=key(1), is_authority=True)
+    middle = server_certificate(name="Line CA", uri=None, hosts=(), private=key(4), is_authority=True, issuer=root)
+    certificate, private = server_certificate(issuer=middle).write(tmp_path / "server")
+    server = OpcUaServer(policies=POLICIES, uri=SERVER_URI, certificate=certificate, key=private)
+    on = InThread(server)
+    server.server.iserver.certificate_chain = [middle.certificate]
+    for endpoint in server.server.iserver.endpoints:
+        endpoint.ServerCertificate += middle.der
+    (tmp_path / "trusted").mkdir()
+    async with adapter(on, tmp_path) as plc:
+        with pytest.raises(NotConnected, match=r"nor an authority that signed it .* issued by CN=Line CA"):
+            await plc.connect()
+        (tmp_path / "trusted" / "root.der").write_bytes(root.der)
+        await plc.connect()
+        await Tap(plc).next("temp")
+    await on(server.stop())
 
 
 async def test_trust_withdrawn_counts_at_the_next_connect(plant, certs):
