@@ -35,8 +35,9 @@ START_WITHIN_S = 90.0
 class Running:
     """One gateway for one step."""
 
-    def __init__(self, directory: Path, text: str) -> None:
-        directory.mkdir(parents=True)
+    def __init__(self, directory: Path, text: str, password: str) -> None:
+        (directory / "data" / "secrets").mkdir(parents=True)
+        (directory / "data" / "secrets" / "historian").write_text(password)
         (directory / "gateway.yaml").write_text(text)
         parent = os.getpid()
         with (directory / "gateway.log").open("wb") as log:
@@ -106,7 +107,7 @@ def step(here: plant.Plant, rate: int, durability: str, seconds: float) -> dict[
     """One rate for one window."""
     kafka, page = free_pair(), free_ports(1)[0]
     directory = here.directory / f"{durability}-{rate}-{kafka}"
-    running = Running(directory, plant.gateway_file(here, rate, durability, kafka, page))
+    running = Running(directory, plant.gateway_file(here, rate, durability, kafka, page), here.historian.password())
     try:
         running.wait_until_flowing()
         time.sleep(WARM_UP_S)

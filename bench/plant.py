@@ -78,6 +78,6 @@ def gateway_file(plant: Plant, rate: int, durability: str, kafka: int, page: int
         "rules:",
         "  - {range: {min: -1000, max: 1000}, rate_of_change: {max_per_second: 100000}, gap: {expected: 1s}}",
         "sinks:",
-        f'  - {{id: historian, type: postgres, dsn: "{plant.historian.address}", password: "{plant.historian.password()}", topics: [{topics}]}}',
+        f'  - {{id: historian, type: postgres, dsn: "{plant.historian.address}", password: "${{secret:historian}}", topics: [{topics}]}}',
     ]
     return "\n".join(lines) + "\n"
