@@ -124,6 +124,7 @@ class StreamProducer:
     async def start(self, within_s: float | None = None) -> None:
         """Connect; a transactional one fences its predecessor and resolves what that left open. Raises StreamLost."""
         self._client = AIOKafkaProducer(**self._options)
+        self._client._message_accumulator._pending_batches = _Batches()
         try:
             await self._in_time(self._client.start(), "start", within_s)
         except StreamLost:
@@ -195,7 +196,7 @@ class StreamProducer:
             return
         client._closed = True  # else its finaliser complains
         for future in self._under_way:
-            future.cancel()
+            _forget(future)
         self._under_way = []
         sender: asyncio.Task[None] | None = client._sender.sender_task
         if sender is not None:
@@ -204,6 +205,8 @@ class StreamProducer:
         if sender is not None:
             await ended(sender, 0)
         _discard(client._message_accumulator)
+        if client._txn_manager is not None and client._txn_manager._transaction_waiter is not None:
+            _forget(client._txn_manager._transaction_waiter)
 
     @property
     def _open(self) -> AIOKafkaProducer:
@@ -263,11 +266,22 @@ def _filled(builder: Any, pack: Pack) -> Any:
     return builder
 
 
+class _Batches(set[Any]):
+    """aiokafka removes a batch that has failed, and complains when it waits for its next attempt: then it is not among these."""
+
+    remove = set.discard
+
+
 def _discard(accumulator: Any) -> None:
-    """Fail what aiokafka still holds, and look at each failure, or asyncio complains that nobody did."""
+    """Fail what aiokafka still holds."""
     accumulator._exception = KafkaError("given up")
     for batch in chain(accumulator._pending_batches, *accumulator._batches.values()):
         batch.failure(accumulator._exception)
-        for future in (batch.future, batch._drain_waiter):
-            if not future.cancelled():
-                future.exception()
+        _forget(batch.future)
+        _forget(batch._drain_waiter)
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more. An error has to be looked at, or asyncio complains that nobody did."""
+    if not future.cancel() and not future.cancelled():
+        future.exception()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from stream import ending
 from stream import producer as producer_module
@@ -96,3 +99,25 @@ async def test_a_worn_producer_is_replaced_before_its_numbers_run_over(kafka, un
     await reader.start()
     assert await reader.ends([(topic, 0), (topic, 1)]) == {(topic, 0): 20, (topic, 1): 20}
     await reader.stop()
+
+
+async def test_a_producer_that_is_given_up_leaves_no_complaint(kafka, unique, new_topic):
+    """Not a batch that waits for its next attempt, and not a transaction that its sender's end has failed."""
+    complaints: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    topic = await new_topic()
+    producer = StreamProducer(kafka, unique("p"), unique("t"))
+    await producer.start()
+    await producer.begin()
+    await producer.submit([Parcel(topic, 0, [b"k"], [b"x"], 1_700_000_000_000)])
+    await producer.settle()
+    accumulator = producer._client._message_accumulator
+    await producer.hand_over([Parcel(topic, 0, [b"k"], [b"y"], 1_700_000_000_000)])
+    place = TopicPartition(topic, 0)
+    accumulator.reenqueue(accumulator._pop_batch(place))
+    producer._client._txn_manager.fatal_error(KafkaError("the coordinator is gone"))
+    await producer.give_up()
+    del accumulator, producer
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
