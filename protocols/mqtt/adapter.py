@@ -38,6 +38,7 @@ class MqttAdapter(Adapter):
         """Topic to a hash of its last payload: the broker repeats retained messages with each subscription."""
         self.counters: dict[str, float] = {}
         self.stranger: str | None = None
+        self.had_session = self.lost_session = False
 
     async def connect(self) -> None:
         if wait_s := self.contest.wait_s(time.monotonic()):
@@ -51,6 +52,7 @@ class MqttAdapter(Adapter):
             self._over(self.connection)
             self.connection.abort()
             raise
+        self._look_at_session(self.connection)
 
     async def read(self) -> Batch:
         if self.inbox is None or self.connection is None:
@@ -94,6 +96,11 @@ class MqttAdapter(Adapter):
                 )
         if self.config.tls and not self.config.tls.verify:
             said.append("tls.verify is off: whoever is on the wire can read and change everything")
+        if self.lost_session:
+            said.append(
+                "the broker had forgotten the session at the last connection: what was published meanwhile is lost; "
+                "look at `session_expiry`, and at the broker's own limits and persistence"
+            )
         if self.stranger:
             said.append(
                 f"{self.stranger} fits no subscription: the broker's session still has an older one; set `session: clean` once"
@@ -101,6 +108,12 @@ class MqttAdapter(Adapter):
         if len(self.mapper.known) >= self.config.max_points:
             said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
         return Health(said, counters)
+
+    def _look_at_session(self, connection: Connection) -> None:
+        """Whether the broker forgot what it was to keep for us."""
+        self.lost_session = self.had_session and not connection.session_present
+        self._count("sessions_lost_total", self.lost_session)
+        self.had_session = self.config.session == "persistent"
 
     def _batch(self, taken: list[tuple[Message, Ticket | None]]) -> Batch:
         readings: list[Reading] = []

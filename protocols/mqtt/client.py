@@ -33,6 +33,8 @@ PINGRESP: Final = 13
 CLOSE_S: Final = 1.0
 """How long an orderly end may take."""
 TAKEN_OVER: Final = "Session taken over"
+ID_IN_USE: Final = "Packet identifier in use"
+SUBSCRIBE_TRIES: Final = 5
 
 
 class Connection(asyncio.Protocol):
@@ -67,7 +69,9 @@ class Connection(asyncio.Protocol):
         self.unreleased: set[int] = set()
         """Packet ids of QoS 2 that the broker still counts, between PUBREC and PUBREL."""
         self.paused = self.closing = False
-        self.taken_over = self.by_broker = False
+        self.taken_over = self.by_broker = self.session_present = False
+        self.subscribing = 0
+        """How often we have sent SUBSCRIBE."""
         self.refused_filters: list[str] = []
         self.counters: dict[str, float] = {}
 
@@ -129,6 +133,8 @@ class Connection(asyncio.Protocol):
 
     def _subscribe(self) -> None:
         """Every time, also into a kept session: a broker that came back from an old backup may know the session and not the filters."""
+        self.subscribing += 1
+        self.engine.jump()
         if self.config.version == "5":
             self.engine.subscribe(
                 [(one.topic, _options(one.qos, one.retained, self.config.session)) for one in self.config.subscriptions]
@@ -141,8 +147,9 @@ class Connection(asyncio.Protocol):
     def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             said = words.refused(str(reason), self.config.real_client_id, self.config.version)
-            self._lose(f"the broker {said}")
+            self._lose(f"the broker {said}{words.told(properties)}")
             return
+        self.session_present = bool(flags.session_present)
         self.ledger.connected(session_present=flags.session_present)
         self.accepted_at = self.loop.time()
         self.keepalive = min(
@@ -157,6 +164,9 @@ class Connection(asyncio.Protocol):
 
     def _on_subscribe(self, _client: Any, _data: Any, _packet_id: int, reasons: Any, _properties: Any) -> None:
         asked = self.config.subscriptions
+        if self.subscribing < SUBSCRIBE_TRIES and any(str(reason) == ID_IN_USE for reason in reasons):
+            self._subscribe()
+            return
         for one, reason in zip(asked, reasons, strict=False):
             if reason.is_failure:
                 self.refused_filters.append(f"the broker refuses the subscription {one.topic}: {reason}")
@@ -167,11 +177,11 @@ class Connection(asyncio.Protocol):
         elif not self.subscribed.done():
             self.subscribed.set_result(None)
 
-    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.taken_over = str(reason) == TAKEN_OVER
         self.by_broker = True
         if flags.is_disconnect_packet_from_server:
-            self._lose(words.lost(str(reason), self.config.real_client_id))
+            self._lose(words.lost(str(reason), self.config.real_client_id) + words.told(properties))
         elif self.accepted_at is None and self.config.version == "3.1.1":
             self._lose(f"the broker {words.refused('Unsupported protocol version', '', '3.1.1')}")
         else:

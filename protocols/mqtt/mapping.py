@@ -283,13 +283,23 @@ def _document(payload: bytes) -> Any:
     if not payload:
         raise Unfit("empty", "the payload is empty; right would be a JSON document")
     try:
-        return json.loads(payload.decode("utf-8-sig"))
+        return json.loads(payload.decode("utf-8-sig"), object_pairs_hook=_once)
     except UnicodeDecodeError as wrong:
         raise Unfit("utf8", f"byte {wrong.start} is no UTF-8 text") from None
     except RecursionError:
         raise Unfit("json", "the document is nested too deeply") from None
     except ValueError as wrong:
         raise Unfit("json", f"no JSON document: {wrong}") from None
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Which of two members with one name is meant nobody knows, and readers of JSON differ."""
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Unfit("json", f"{twice!r:.80} stands twice in one object")
+    return found
 
 
 def _json_value(value: Any, config: JsonPoint | RawPoint | None, path: Path) -> tuple[Value, bytes | None]:

@@ -50,6 +50,8 @@ def from_text(payload: bytes, kind: JsonType) -> Value:
         raise Unfit(
             "utf8", f"byte {wrong.start} is no UTF-8 text; right would be text, or a type of bytes such as float32"
         ) from None
+    if not text.strip() and kind != "string":
+        raise Unfit("empty", "the payload is empty, as when a retained value is deleted; right would be a value")
     return text if kind == "string" else _AS[kind](text.strip())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Final
+from typing import Any, Final
 
 REFUSALS: Final = {
     "Bad user name or password": "refuses the user name or password; check `user`, `password` and the broker's password file",
@@ -14,6 +14,11 @@ REFUSALS: Final = {
     "Server unavailable": "is not ready to take connections",
     "Server busy": "is busy; it says to try later",
     "Banned": "has banned this client; ask who runs it",
+    "Use another server": "sends us to another server; set `host` and `port` to that one",
+    "Server moved": "has moved; set `host` and `port` to the new place",
+    "Quota exceeded": "says that a quota of this client is used up; ask who runs it",
+    "Connection rate exceeded": "says that too many connections were made; make `retry` slower",
+    "Packet too large": "says that our CONNECT is too large for it; shorten `client_id`, `user` or `password`",
     "Bad authentication method": "wants another way of authentication than user and password",
 }
 LOSSES: Final = {
@@ -24,6 +29,13 @@ LOSSES: Final = {
     "Receive maximum exceeded": "the broker says that we sent more than it takes at once",
     "Packet too large": "the broker says that a packet was too large for it",
     "Not authorized": "the broker no longer lets this client in",
+    "Use another server": "the broker sends us to another server; set `host` and `port` to that one",
+    "Server moved": "the broker has moved; set `host` and `port` to the new place",
+    "Quota exceeded": "the broker says that a quota of this client is used up; ask who runs it",
+    "Message rate too high": "the broker says that too many messages came from this client",
+    "Maximum connect time": "the broker lets no connection last longer than this one did",
+    "Connection rate exceeded": "the broker says that too many connections were made; make `retry` slower",
+    "Topic alias invalid": "the broker says that we used a topic alias, which this gateway never does",
 }
 _CERTIFICATE: Final = {
     9: "is not valid yet; check the clock of this machine",
@@ -35,6 +47,14 @@ _CERTIFICATE: Final = {
     62: "is for another name; set `host` to a name that stands in it",
     64: "is for another address; set `host` to a name or address that stands in it",
 }
+
+
+def told(properties: Any) -> str:
+    """What a broker of version 5 adds to its reason: another server's name, a sentence of its own."""
+    place, said = (getattr(properties, name, None) for name in ("ServerReference", "ReasonString"))
+    parts = [f"it names {str(place)[:200]!r}"] if place else []
+    parts += [f"it says {str(said)[:200]!r}"] if said else []
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def refused(reason: str, client_id: str, version: str) -> str:

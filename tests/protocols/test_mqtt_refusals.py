@@ -84,6 +84,8 @@ async def test_when_all_subscriptions_are_refused_it_is_not_connected():
         ("3.1.1", b"\x20\x02\x00\x02", "client id 'twin'"),
         ("5", b"\x20\x03\x00\x89\x00", "busy"),
         ("5", b"\x20\x03\x00\x8a\x00", "banned"),
+        ("5", b"\x20\x0d\x00\x9d\x0a\x1c\x00\x07other:1", r"has moved.*it names 'other:1'"),
+        ("5", b"\x20\x0d\x00\x97\x0a\x1f\x00\x07no room", r"quota.*it says 'no room'"),
         ("5", b"HTTP/1.1 400 Bad Request", "no MQTT"),
         ("5", b"\x20\x03\x00\x55\x00", "no MQTT"),
     ],
@@ -106,3 +108,35 @@ async def test_nobody_there_unknown_name_and_a_mute_port():
         with pytest.raises(NotConnected, match="does this port speak MQTT"):
             await adapter(mute, connect_timeout="300ms").connect()
     assert time.monotonic() - started < DEADLINE_S
+
+
+@pytest.mark.parametrize(
+    ("disconnect", "said"),
+    [
+        (b"\xe0\x01\x8b", "shutting down"),
+        (b"\xe0\x01\x98", "somebody ended this connection"),
+        (b"\xe0\x01\x97", "quota"),
+        (b"\xe0\x0a\x9c\x08\x1c\x00\x05new:1", r"another server.*it names 'new:1'"),
+        (b"\xe0\x01\xa0", "lets no connection last longer"),
+        (b"\xe0\x00", "ended the connection"),
+    ],
+)
+async def test_why_a_broker_of_version_5_ends_the_connection_is_said(disconnect, said):
+    async with (
+        scripted(CONNACK_5, b"\x90\x04\x00\x01\x00\x01" + disconnect) as port,
+        connected(port, version="5") as one,
+    ):
+        with pytest.raises(NotConnected, match=said):
+            await read(one)
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_a_packet_id_that_the_broker_thinks_in_use_is_changed(version):
+    """mochi-mqtt numbers its messages and our SUBSCRIBE together: after an absence they collide."""
+    five = version == "5"
+    refused, granted = (b"\x90\x04\x00\x01\x00" if five else b"\x90\x03\x00\x01",) * 2
+    async with (
+        scripted(CONNACK_5 if five else CONNACK_4, refused + b"\x91", granted + b"\x01") as port,
+        connected(port, version=version) as one,
+    ):
+        assert one.health().degraded == []

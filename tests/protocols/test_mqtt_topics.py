@@ -60,3 +60,70 @@ async def test_an_old_subscription_in_the_session_is_noticed(mosquitto, version)
         assert await numbers(one, 1) == [2]
         assert "old/a fits no subscription" in one.health().degraded[0]
         assert one.health().counters["unmatched_total"] == 1
+
+
+@VERSIONS
+async def test_a_shared_subscription_gives_each_message_to_one_of_the_group(mosquitto, version):
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    shared = {**RAW, "topic": "$share/gateways/t/+"}
+    async with (
+        connected(broker.port, shared, version=version, client_id="one") as one,
+        connected(broker.port, shared, version=version, client_id="two") as two,
+    ):
+        await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(40)])
+        halves = [await numbers(member, 20) for member in (one, two)]
+        assert sorted(halves[0] + halves[1]) == list(range(40))
+
+
+async def test_a_retained_value_that_is_deleted_is_a_reject_of_its_own_rule(mosquitto):
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    async with connected(broker.port) as one:
+        await asyncio.to_thread(sender.send, "t/a", b"", retain=True)
+        _, rejects = await collect(one, lambda _, rejects: bool(rejects))
+        assert [(reject.rule, reject.payload) for reject in rejects] == [("empty", b"")]
+
+
+@VERSIONS
+async def test_topics_the_broker_lets_us_not_read_are_missing_and_the_others_come(mosquitto, version, tmp_path):
+    """Mosquitto's access file grants the subscription and then sends nothing: README.md."""
+    (tmp_path / "access").write_text("user gateway\ntopic read t/open\nuser sender\ntopic write t/#\n")
+    (tmp_path / "access").chmod(0o600)
+    broker = mosquitto(users={"gateway": "g", "sender": "s"}, lines=[f"acl_file {tmp_path}/access"])
+    sender = mosquitto.publisher(broker, user="sender", password="s")
+    async with connected(broker.port, version=version, user="gateway", password="g") as one:
+        await asyncio.to_thread(sender.send_many, [("t/secret", "1"), ("t/open", "2")])
+        assert await numbers(one, 1) == [2]
+
+
+async def test_a_session_the_broker_forgot_is_said(mosquitto):
+    """It does not persist here: after its restart what came meanwhile would be lost in silence."""
+    broker = mosquitto()
+    async with connected(broker.port, version="5") as one:
+        await one.close()
+        await one.connect()
+        assert one.health().degraded == []
+        await one.close()
+        await asyncio.to_thread(broker.stop)
+        await asyncio.to_thread(broker.start)
+        await one.connect()
+        assert "forgotten the session" in one.health().degraded[0]
+        assert one.health().counters["sessions_lost_total"] == 1
+        await one.close()
+        await one.connect()
+        assert one.health().degraded == []
+
+
+async def test_sparkplug_under_a_wildcard_is_a_reject_with_its_bytes(mosquitto):
+    """An NDATA of one metric, as Eclipse Tahu packs it."""
+    sparkplug = bytes.fromhex("08e8b0c3e6c03112180a0b54656d7065726174757265 10e8b0c3e6c031200a6d0000ac411801")
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    everything = {"topic": "#", "mapping": "json", "asset": "{topic}", "parameters": "all"}
+    async with connected(broker.port, everything) as one:
+        await asyncio.to_thread(sender.send, "spBv1.0/hall/NDATA/edge", sparkplug)
+        await asyncio.to_thread(sender.send, "t/a", '{"v": 1}')
+        readings, rejects = await collect(one, lambda found, _: bool(found))
+        assert [reading.value for reading in readings] == [1]
+        assert [(reject.rule, reject.payload) for reject in rejects] == [("utf8", sparkplug)]

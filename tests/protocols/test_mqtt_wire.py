@@ -355,6 +355,7 @@ def test_the_names_of_paho_that_are_overridden_or_called_are_as_they_were():
         "_send_pingreq": ["self"],
     }.items():
         assert list(inspect.signature(getattr(paho.Client, name)).parameters) == arguments
+    assert "self._last_mid += 1" in inspect.getsource(paho.Client._mid_generate)
     assert "self._sock = self._create_socket()" in inspect.getsource(paho.Client.reconnect)
 
 
