@@ -79,7 +79,7 @@ async def handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:200]
     if error.status_code == Kind.NO_METHOD.status:
-        allowed = (error.headers or {}).get("Allow", "GET, HEAD")
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "GET, HEAD").split(", ")))
         detail = f"{request.method[:20]} means nothing to {path}; right would be {allowed}"
         return response(Problem(Kind.NO_METHOD, detail), Allow=allowed)
     if error.status_code in (401, 403, 404):
@@ -90,7 +90,7 @@ async def handle_http(request: Request, error: Exception) -> Response:
 async def handle_any(request: Request, _error: Exception) -> Response:
     """What nobody thought of. Starlette raises it again when this has answered, so the server logs it with its traceback."""
     detail = f"{request.method[:20]} {request.url.path[:200]} failed inside the gateway; its log has the reason, as a line of component control_path/api"
-    return response(Problem(Kind.INTERNAL, detail))
+    return response(Problem(Kind.INTERNAL, detail), Connection="close")  # the server closes it after what was raised
 
 
 def exit_code(code: str) -> int:

@@ -63,6 +63,8 @@ async def tree(request: Request) -> Response:
 
 
 async def component(request: Request) -> Response:
+    if request.path_params["id"].endswith("/restart"):
+        raise HTTPException(405, headers={"Allow": "POST"})
     return answer(state_of(request).find(request.path_params["id"]))
 
 

@@ -60,7 +60,12 @@ def readings(asset: str, parameter: str, numbers: list[float], quality: Quality 
 class PageServer:
     """The local API on a loopback port, in a thread, over what `tree` and `note` were given."""
 
-    def __init__(self, may_act: bool = False, protocol: type[BoundedProtocol] = BoundedProtocol) -> None:
+    def __init__(
+        self,
+        may_act: bool = False,
+        protocol: type[BoundedProtocol] = BoundedProtocol,
+        listener: socket.socket | None = None,
+    ) -> None:
         config = {
             "gateway": {"id": "press-shop-1", "site": "Esslingen"},
             "bootstrap": "127.0.0.1:1",
@@ -70,9 +75,10 @@ class PageServer:
         self.context = Context(id="control_path/api", config=config)
         self.values = Values(self.context)
         self.state = State(self.context, "9.9.9", self.values)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
-        self.server = server(app(self.state, ["localhost"], may_act), protocol)
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        self.port = None if listener else self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.server = server(app(self.state, ["localhost", "gateway"], may_act), protocol)
         self.server.config.timeout_graceful_shutdown = 1
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self.server.serve(sockets=[self._listener])), daemon=True
