@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from protocols import ADAPTERS, CONFIGS
 from protocols.contract import Adapter, BadConfig
 from schemas.gateway import AdapterConfig
+from schemas.mistakes import as_text, told
 
 
 def config_model(protocol: str) -> type[AdapterConfig]:
@@ -25,21 +26,26 @@ def config_model(protocol: str) -> type[AdapterConfig]:
 
 
 def placed(config: dict[str, Any], data_dir: str) -> dict[str, Any]:
-    """The configuration with the gateway's own directory for certificates, where a protocol keeps some; a path in the file is inside
-    the data directory unless it is absolute."""
+    """The configuration with the gateway's own directories for certificates and for what must outlive a process, where a protocol
+    keeps some; a path in the file is inside the data directory unless it is absolute."""
     protocol = str(config.get("protocol"))
-    if protocol not in CONFIGS or "certs_dir" not in config_model(protocol).model_fields:
+    if protocol not in CONFIGS:
         return config
-    return {**config, "certs_dir": str(Path(data_dir) / (config.get("certs_dir") or f"certs/{protocol}"))}
+    fields = config_model(protocol).model_fields
+    rooms = {name: room for name, room in (("certs_dir", "certs"), ("state_dir", "state")) if name in fields}
+    return config | {
+        name: str(Path(data_dir) / (config.get(name) or f"{room}/{protocol}")) for name, room in rooms.items()
+    }
 
 
 def validated(config: dict[str, Any]) -> AdapterConfig:
-    """The configuration as its protocol's model. Raises BadConfig with every error, one a line."""
+    """The configuration as its protocol's model. Raises BadConfig with every mistake."""
     try:
         return config_model(str(config.get("protocol"))).model_validate(config)
     except ValidationError as wrong:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors(include_url=False)]
-        raise BadConfig(f"adapter {config.get('id')!r}:\n" + "\n".join(lines)) from None
+        found = told(wrong, config_model(str(config["protocol"])), config)
+        words = [f"{as_text(each.place)}: {each.message}" for each in found]
+        raise BadConfig(f"adapter {config.get('id')!r}: " + "; ".join(words)) from None
 
 
 def make(config: AdapterConfig) -> Adapter:

@@ -8,34 +8,94 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from schemas.mistakes import Mistakes, Where, as_text, meant
 from schemas.records import Classification, Quality
-from schemas.units import Duration, MaybeZeroDuration, Size
+from schemas.units import Duration, MaybeZeroDuration, Size, Wait, between
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+def matching(pattern: str, wanted: str) -> AfterValidator:
+    """A text of a form that people are told in words."""
+
+    def check(given: str) -> str:
+        if not re.fullmatch(pattern, given):
+            raise ValueError(f"is not {wanted}")
+        return given
+
+    return AfterValidator(check)
+
+
+def _host(given: str) -> str:
+    """A bare name or address: what else stands in a URL has fields of its own."""
+    bare = given.partition("://")[2].partition("/")[0] or given
+    port = bare.rpartition(":")[2] if bare.count(":") == 1 else ""
+    if "://" in given or port.isdigit():
+        right = bare.rpartition("@")[2].removesuffix(f":{port}") if port else bare.rpartition("@")[2]
+        raise ValueError(f"is more than a host; right would be {right}, with the port as `port`")
+    if not given or re.search(r"[\s/@]", given):
+        raise ValueError("is not a host; right would be a name or an address, as 192.0.2.14")
+    return given
+
+
+_ID, _HOST_PORT = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", r"[^\s:/]+:\d{1,5}(,[^\s:/]+:\d{1,5})*"
+Name = Annotated[
+    str,
+    matching(
+        _ID, "an id; right would be at most 64 letters, digits, `_`, `.` and `-`, beginning with a letter or digit"
+    ),
+    Field(json_schema_extra={"pattern": f"^{_ID}$"}),
+]
 """Ids of components: they become parts of paths, topics and file names."""
+
+Host = Annotated[str, AfterValidator(_host), Field(max_length=253)]
+"""Name or address of a machine."""
 
 
 class Model(BaseModel):
-    """Strict: unknown fields are errors, values never change after validation."""
+    """Strict: unknown fields are errors, values never change after validation, infinity and NaN are no settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def points_once(found: Iterable[tuple[tuple[str | None, str], Where]]) -> list[tuple[Where, str]]:
+    """What is wrong with points of one name: (asset, parameter) and the place of each."""
+    first: dict[tuple[str | None, str], Where] = {}
+    wrong: list[tuple[Where, str]] = []
+    for name, place in found:
+        if first.setdefault(name, place) != place:
+            text = f"{name[0]}/{name[1]} is there already, as {as_text(first[name])}; right would be another asset or parameter"
+            wrong.append((place, text))
+    return wrong
+
+
+def each_once(given: list[Any]) -> list[Any]:
+    """Raises Mistakes for what is there twice."""
+    twice = {one for one, n in Counter(map(str, given)).items() if n > 1}
+    if twice:
+        first = [str(one) for one in given]
+        places = [i for i, one in enumerate(first) if one in twice and one in first[:i]]
+        raise Mistakes([((i,), f"{given[i]} is given twice; right would be once") for i in places])
+    return given
 
 
 def _classification(given: Any) -> Any:
     names = Classification.__members__
     if isinstance(given, str) and given not in names:
-        raise ValueError(f"is not one of {', '.join(names)}")
+        known = [name for name in names if name != "LOG"]  # log lines are no points
+        raise ValueError(f"is not one of {', '.join(known)}{meant(given, known)}")
     return names[given] if isinstance(given, str) else given
 
 
 def _quality(given: Any) -> Any:
     names = Quality.__members__
     if isinstance(given, str) and given not in names:
-        raise ValueError(f"is not one of {', '.join(names)}")
+        raise ValueError(f"is not one of {', '.join(names)}{meant(given, names)}")
     return names[given] if isinstance(given, str) else given
 
 
@@ -58,9 +118,16 @@ class GatewayIdentity(Model):
 class StreamConfig(Model):
     durability: Literal["synced", "lazy"] = "synced"
     """`synced`: a reading counts as accepted when it is on the disk. `lazy`: when the broker has it; a power cut may lose the last seconds."""
-    disk_budget: Size = 20 * 2**30
+    disk_budget: Annotated[Size, between("512 MiB", "1000 TiB")] = 20 * 2**30
     """How much disk the local stream may use."""
-    bootstrap: Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}(,[^\s:/]+:\d{1,5})*$")] | None = None
+    bootstrap: (
+        Annotated[
+            str,
+            matching(_HOST_PORT, "the address of a cluster; right would be host:port, several with commas"),
+            Field(json_schema_extra={"pattern": f"^{_HOST_PORT}$"}),
+        ]
+        | None
+    ) = None
     """host:port of a Kafka-compatible cluster to use instead of the gateway's own broker."""
     port: Annotated[int, Field(ge=1024, le=65534)] = 19092
     """Loopback port of the gateway's own broker; the next one is the controller's."""
@@ -68,7 +135,7 @@ class StreamConfig(Model):
     """Partitions of each topic; fixed when the topic is made."""
     java: str | None = None
     """Path of a Java 17 or newer to use instead of the one that came along."""
-    heap: Size = 384 * 2**20
+    heap: Annotated[Size, between("128 MiB", "64 GiB")] = 384 * 2**20
     """Most memory of the broker's heap."""
 
 
@@ -89,14 +156,14 @@ class PointConfig(Model):
     @model_validator(mode="after")
     def _check_range(self) -> Self:
         if self.range and self.range[0] >= self.range[1]:
-            raise ValueError(f"range: {list(self.range)} is empty; right would be [lowest, highest]")
+            raise ValueError(f"range: {list(self.range)} holds nothing; right would be [lowest, highest]")
         return self
 
 
 class RetryConfig(Model):
-    first: Duration = 0.5
+    first: Wait = 0.5
     """Pause after the first failure; doubles with jitter."""
-    most: Duration = 30
+    most: Wait = 30
     """Longest pause."""
     attempts: Annotated[int, Field(ge=1)] | None = None
     """Give up and crash after so many failures in a row; unset: never, a device that is off is normal."""
@@ -111,8 +178,12 @@ class AdapterConfig(Model):
     enabled: bool = True
     defaults: dict[str, Any] = Field(default_factory=dict)
     retry: RetryConfig = RetryConfig()
-    connect_timeout: Duration = 10
+    connect_timeout: Wait = 10
     """How long a connection may take to stand."""
+
+    def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:  # noqa: ARG002 - a protocol with files of its own says more
+        """What this adapter needs on this machine and does not find: (way from here, sentence). Reads files, opens no connection."""
+        return []
 
     @model_validator(mode="before")
     @classmethod
@@ -222,17 +293,17 @@ class ProcessingConfig(Model):
     validators: Annotated[int, Field(ge=1, le=32)] = 1
     """Worker processes that share the partitions."""
     aggregators: Annotated[int, Field(ge=1, le=32)] = 1
-    transaction_every: Duration = 0.1
+    transaction_every: Annotated[Duration, between("1ms", "10s")] = 0.1
     """One transaction each so often."""
-    snapshot_every: Duration = 10
-    lateness: Annotated[MaybeZeroDuration, Field(le=3600)] = 60
+    snapshot_every: Annotated[Duration, between("100ms", "1h")] = 10
+    lateness: Annotated[MaybeZeroDuration, between("0s", "1h")] = 60
     """How late, by device time, a reading still changes its window; at most 1h, since all readings of that time are kept in memory."""
 
 
 class BreakerConfig(Model):
     failures: Annotated[int, Field(ge=1)] = 5
     """Consecutive failures that open it."""
-    pause: Duration = 30
+    pause: Wait = 30
     """How long it stays open before one trial."""
 
 
@@ -242,27 +313,36 @@ class SinkConfig(Model):
     id: Name
     type: str
     enabled: bool = True
-    topics: Annotated[list[str], Field(min_length=1)]
+    topics: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)]
     """Which topics of the local stream it delivers."""
     breaker: BreakerConfig = BreakerConfig()
-    write_timeout: Duration = 60
+    write_timeout: Annotated[Duration, between("100ms", "1h")] = 60
     """How long one batch may take."""
     batch_records: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Most records in one batch."""
-    batch_bytes: Size = 16 * 2**20
+    batch_bytes: Annotated[Size, between("64 KiB", "1 GiB")] = 16 * 2**20
     """Most bytes of records in one batch, which bounds the sink's memory."""
-    flush_every: Duration = 0.1
+    flush_every: Annotated[Duration, between("1ms", "1h")] = 0.1
     """How often a batch is written while records trickle in; a full one is written at once."""
 
 
 class SupervisionConfig(Model):
     restarts_max: Annotated[int, Field(ge=0)] = 5
     """Most restarts of one supervisor's children within `restarts_window`; one more escalates."""
-    restarts_window: Duration = 300
-    heartbeat: Duration = 10
+    restarts_window: Annotated[Duration, between("1s", "7d")] = 300
+    heartbeat: Annotated[Duration, between("1s", "1h")] = 10
     """A component silent for so long counts as hung and is killed."""
-    backoff_first: Duration = 0.2
-    backoff_most: Duration = 30
+    backoff_first: Wait = 0.2
+    """Pause before the first restart; doubles with each further one."""
+    backoff_most: Wait = 30
+
+    @model_validator(mode="after")
+    def _check_backoff(self) -> Self:
+        if self.backoff_first > self.backoff_most:
+            raise ValueError(
+                f"backoff_first: {self.backoff_first:g}s is longer than backoff_most, {self.backoff_most:g}s; right would be at most that"
+            )
+        return self
 
 
 def _address(given: Any) -> Any:
@@ -280,6 +360,8 @@ class ApiConfig(Model):
     """Address the page and API listen on. Anything but loopback shows the plant's values to that network."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0: a free one, printed at start."""
+    names: tuple[Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", "a host name")], ...] = ()
+    """Names by which browsers reach this page, as behind a proxy; an address, `localhost` and, off loopback, the machine's own need none."""
 
 
 class Gateway(Model):
@@ -289,7 +371,9 @@ class Gateway(Model):
     stream: StreamConfig = StreamConfig()
     adapters: list[dict[str, Any]] = Field(default_factory=list)
     rules: list[Rule] = Field(default_factory=list)
-    aggregates: list[Interval] = Field(default_factory=lambda: list[Interval](("1s", "10s", "1min", "1hour")))
+    aggregates: Annotated[list[Interval], AfterValidator(each_once)] = Field(
+        default_factory=lambda: list[Interval](("1s", "10s", "1min", "1hour"))
+    )
     processing: ProcessingConfig = ProcessingConfig()
     sinks: list[dict[str, Any]] = Field(default_factory=list)
     supervision: SupervisionConfig = SupervisionConfig()
@@ -298,13 +382,12 @@ class Gateway(Model):
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         if self.stream.bootstrap is None and self.api.port in (self.stream.port, self.stream.port + 1):
-            raise ValueError(
-                f"api.port: {self.api.port} is one of the local stream's ports; right would be another one"
-            )
+            text = f"{self.api.port} is one of the local stream's ports ({self.stream.port} and the next); right would be another one"
+            raise Mistakes([(("api", "port"), text)])
         return self
 
 
-_SECRET = re.compile(r"\$\{secret:([A-Za-z0-9_.-]+)\}")
+_SECRET = re.compile(r"\$\{secret:([A-Za-z0-9_][A-Za-z0-9_.-]*)\}")
 
 
 def secret_name(text: str) -> str | None:

@@ -1,7 +1,7 @@
 """YAML with positions: data as Python has it, and the line of every value, so that an error can point at its place.
 
 The YAML here is the 1.2 core: only `true` and `false` are booleans, `00017` and `12:30` stay text, a key given twice is an
-error, and aliases may not blow a small file up.
+error, and aliases may not blow a small file up. What YAML's own parser complains about is put into words by yaml_words.py.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
-Where = tuple[str | int, ...]
-"""The way to a value: ("adapters", 0, "points", 3, "address")."""
+from schemas.mistakes import Where
+from streamforge.yaml_words import in_words
 
 SIZE_MAX = 16 * 2**20
-NODES_MAX = 2_000_000
+REPEATED_MAX = 100_000
+"""Values that aliases may add to those that are written down."""
 DEPTH_MAX = 50
 
 
@@ -56,6 +57,8 @@ class Source:
     name: str
     data: Any
     lines: dict[Where, int] = field(default_factory=dict)
+    doubled: list[tuple[Where, str]] = field(default_factory=list)
+    """Keys that are given twice in one place, with what to say about it. Their line is that of the second."""
 
     def line(self, where: Where) -> int | None:
         """The line of the value, or of the nearest thing around it."""
@@ -67,30 +70,41 @@ class Source:
 def read(path: Path) -> Source:
     """Raises Unreadable with what was wrong and where."""
     try:
+        if path.is_dir():
+            raise Unreadable("is a directory; right would be a YAML file")
         if not path.is_file():
-            raise Unreadable("is not there" if not path.exists() else "is not a file")
+            raise Unreadable("is not there" if not path.exists() else "is not a file; right would be a YAML file")
         if path.stat().st_size > SIZE_MAX:
-            raise Unreadable(f"is {path.stat().st_size} bytes; right would be at most {SIZE_MAX}")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"is not UTF-8 text (byte {error.start})") from None
+            raise Unreadable(f"is {path.stat().st_size} bytes long; right would be at most {SIZE_MAX}")
+        content = path.read_bytes()
     except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror}") from None
-    return parse(str(path), text)
+        raise Unreadable(f"cannot be read: {error.strerror}; right would be a file this user may read") from None
+    return parse(str(path), _decoded(content))
+
+
+def _decoded(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Unreadable("is UTF-16 text; right would be UTF-8, chosen when the file is saved", 1)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        wrong = f"is not UTF-8 text (byte {content[error.start]:#04x})"
+        raise Unreadable(f"{wrong}; right would be UTF-8, chosen when the file is saved", line) from None
 
 
 def parse(name: str, text: str) -> Source:
     source = Source(name, None)
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:
+        raise Unreadable(*in_words(error, text)) from None
     try:
         _check_depth(text)
         node = loader.get_single_node()
-        source.data = _build(loader, node, (), source.lines, [NODES_MAX]) if node is not None else None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise Unreadable(f"is not YAML: {error.problem or error.context}", mark.line + 1 if mark else None) from None
+        source.data = _build(loader, node, (), source, _Repeats()) if node is not None else None
     except yaml.YAMLError as error:
-        raise Unreadable(f"is not YAML: {error}") from None
+        raise Unreadable(*in_words(error, text)) from None
     except RecursionError:
         raise Unreadable("refers to itself") from None
     finally:
@@ -110,16 +124,31 @@ def _check_depth(text: str) -> None:
             depth -= 1
 
 
-def _build(loader: _Loader, node: yaml.Node, where: Where, lines: dict[Where, int], left: list[int]) -> Any:
+class _Repeats:
+    """Counts the values that are there by an alias: a small file may not unfold to a huge one."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._count = 0
+
+    def take(self, node: yaml.Node) -> None:
+        """Raises Unreadable."""
+        self._count += id(node) in self._seen
+        self._seen.add(id(node))
+        if self._count > REPEATED_MAX:
+            raise Unreadable(
+                f"unfolds by its references to {REPEATED_MAX} values more than are written", node.start_mark.line + 1
+            )
+
+
+def _build(loader: _Loader, node: yaml.Node, where: Where, source: Source, repeats: _Repeats) -> Any:
     """The value of `node`; notes its line and those of all below it."""
-    lines[where] = node.start_mark.line + 1
-    left[0] -= 1
-    if left[0] < 0:
-        raise Unreadable(f"unfolds to more than {NODES_MAX} values", node.start_mark.line + 1)
+    source.lines[where] = node.start_mark.line + 1
+    repeats.take(node)
     if isinstance(node, yaml.SequenceNode):
-        return [_build(loader, item, (*where, i), lines, left) for i, item in enumerate(node.value)]
+        return [_build(loader, item, (*where, i), source, repeats) for i, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
-        return _build_mapping(loader, node, where, lines, left)
+        return _build_mapping(loader, node, where, source, repeats)
     try:
         return loader.construct_object(node)
     except ValueError as error:
@@ -127,7 +156,7 @@ def _build(loader: _Loader, node: yaml.Node, where: Where, lines: dict[Where, in
 
 
 def _build_mapping(
-    loader: _Loader, node: yaml.MappingNode, where: Where, lines: dict[Where, int], left: list[int]
+    loader: _Loader, node: yaml.MappingNode, where: Where, source: Source, repeats: _Repeats
 ) -> dict[str, Any]:
     built: dict[str, Any] = {}
     for key_node, value_node in node.value:
@@ -135,8 +164,9 @@ def _build_mapping(
         if not isinstance(key_node, yaml.ScalarNode):
             raise Unreadable("has a key that is not a plain word", line)
         key = str(key_node.value)
+        place = (*where, key)
         if key in built:
-            raise Unreadable(f"gives '{key}' twice in one place", line)
-        built[key] = _build(loader, value_node, (*where, key), lines, left)
-        lines[*where, key] = line
+            source.doubled.append((place, f"is given twice, first in line {source.lines[place]}; right would be once"))
+        built[key] = _build(loader, value_node, place, source, repeats)
+        source.lines[place] = line
     return built

@@ -6,14 +6,14 @@ Says nothing about how reads are merged (plan.py) or timed (schedule.py). Every 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from protocols.modbus.addresses import Table, locate
-from schemas.gateway import AdapterConfig, PointConfig
-from schemas.units import Duration, MaybeZeroDuration
+from schemas.gateway import AdapterConfig, Host, PointConfig, points_once
+from schemas.mistakes import Mistakes, Where
+from schemas.units import Duration, MaybeZeroDuration, Period, Wait, between
 
 WORDS = {
     "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "int64": 4, "uint64": 4, "float32": 2, "float64": 4,
@@ -74,7 +74,7 @@ class ModbusPoint(PointConfig):
     """A reading this close to the last one sent is not sent: a number in the value's unit, or `2%` of `range`."""
     at_least_every: Duration | None = None
     """With a deadband, or for events: send the reading after so long even when it did not change."""
-    every: Duration | None = None
+    every: Period | None = None
     """How often this point is read; the adapter's `every` when not given."""
     unit_id: UnitId | None = None
     """Modbus unit (slave) id; the adapter's `unit` when not given."""
@@ -181,13 +181,13 @@ class ModbusTcpConfig(AdapterConfig):
     """One connection to a Modbus/TCP device, or to a gateway with several units behind it."""
 
     protocol: Literal["modbus_tcp"]
-    host: Annotated[str, Field(min_length=1)]
+    host: Host
     """Name or address of the device."""
     port: Annotated[int, Field(ge=1, le=65535)] = 502
     """TCP port it listens on."""
     unit: UnitId = 1
     """Modbus unit (slave) id of points that name none."""
-    every: Duration = 1
+    every: Period = 1
     """How often points are read that do not say."""
     points: Annotated[list[ModbusPoint], Field(min_length=1)]
     """The signals to read."""
@@ -197,19 +197,19 @@ class ModbusTcpConfig(AdapterConfig):
     """Most registers in one request, for devices that take fewer than the standard allows."""
     bits_max: Annotated[int, Field(ge=1, le=BITS_MAX)] = BITS_MAX
     """Most coils or discrete inputs in one request."""
-    delay: MaybeZeroDuration = 0
+    delay: Annotated[MaybeZeroDuration, between("0s", "10s")] = 0
     """Pause between an answer and the next request, for devices and serial gateways that need one."""
-    response_timeout: Duration = 1
+    response_timeout: Wait = 1
     """How long a request may take."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """How often an unanswered request, or one answered with busy, is repeated at once before its points become BAD."""
     dead_after: Annotated[int, Field(ge=1)] = 3
     """So many requests in a row without an answer, and a unit is tried rarely, so that others keep their rate."""
-    dead_pause: Duration = 10
+    dead_pause: Wait = 10
     """How long a unit that does not answer is then left alone; doubles with each try."""
-    dead_pause_most: Duration = 300
+    dead_pause_most: Annotated[Duration, between("1ms", "1d")] = 300
     """Longest of these pauses."""
-    refused_pause: Duration = 600
+    refused_pause: Annotated[Duration, between("1ms", "1d")] = 600
     """How rarely a point is tried again whose address the device refused."""
     transaction: Literal["checked", "ignored"] = "checked"
     """`ignored`: for gateways that do not repeat the number of the request; each answer that is late then costs a new connection."""
@@ -218,23 +218,18 @@ class ModbusTcpConfig(AdapterConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        wrong: list[str] = []
+        wrong: list[tuple[Where, str]] = []
         for number, point in enumerate(self.points):
             most = self.bits_max if point.place[0].holds_bits else self.registers_max
             if point.count > most:
-                wrong.append(
-                    f"points.{number}: takes {point.count} registers in one piece; right would be registers_max of at least that"
-                )
+                text = f"takes {point.count} registers in one piece; right would be registers_max of at least that"
+                wrong.append((("points", number), text))
             if not point.asset:
-                wrong.append(
-                    f"points.{number}: {point.parameter} has no asset; right would be asset here or in defaults"
+                text = (
+                    f"{point.parameter} has no asset; right would be `asset` here or once in the adapter's `defaults`"
                 )
-        seen = Counter((p.asset, p.parameter) for p in self.points)
-        wrong += [
-            f"points: {asset}/{name} is given {n} times; right would be once"
-            for (asset, name), n in seen.items()
-            if n > 1
-        ]
+                wrong.append((("points", number), text))
+        wrong += points_once([((p.asset, p.parameter), ("points", n)) for n, p in enumerate(self.points)])
         if wrong:
-            raise ValueError("; ".join(wrong))
+            raise Mistakes(wrong)
         return self

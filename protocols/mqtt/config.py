@@ -5,18 +5,30 @@ Checks everything that can be known without the broker: filters, paths, names, t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
+from protocols.contract import BadConfig
 from protocols.mqtt import names, paths
 from protocols.mqtt.filters import overlap, split_filter
 from protocols.mqtt.times import Format
 from protocols.mqtt.values import JsonType, RawType
-from schemas.gateway import AdapterConfig, ClassificationField, Model, PointConfig
+from schemas.gateway import AdapterConfig, ClassificationField, Host, Model, PointConfig
+from schemas.mistakes import Mistakes, Where, meant
 from schemas.records import Classification
-from schemas.units import Duration, MaybeZeroDuration, Size
+from schemas.units import Duration, MaybeZeroDuration, Size, between
 
 
 def _filter(text: str) -> str:
@@ -229,7 +241,7 @@ class MqttConfig(AdapterConfig):
     """One connection to one broker."""
 
     protocol: Literal["mqtt"] = "mqtt"
-    host: Annotated[str, Field(min_length=1, max_length=253)]
+    host: Host
     """Name or address of the broker."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Unset: 1883, with TLS 8883."""
@@ -239,9 +251,9 @@ class MqttConfig(AdapterConfig):
     """Must be this connection's own: the broker throws out the older of two. Unset: `streamforge-` and the adapter's id."""
     session: Literal["persistent", "clean"] = "persistent"
     """`persistent`: the broker keeps what comes (QoS 1 and 2) while the gateway is away. `clean`: it does not."""
-    session_expiry: Duration = 7 * 86400
+    session_expiry: Annotated[Duration, between("1s", "10y")] = 7 * 86400
     """How long the broker keeps it (version 5; with 3.1.1 the broker's own setting decides)."""
-    keepalive: Annotated[Duration, Field(ge=1, le=65535)] = 15
+    keepalive: Annotated[Duration, between("1s", "18h")] = 15
     """A broker silent for this long, though asked, counts as gone."""
     user: str | None = None
     password: SecretStr | None = None
@@ -252,16 +264,26 @@ class MqttConfig(AdapterConfig):
     """Most messages of QoS 1 and 2 that may wait for their acknowledgement (version 5 tells the broker; with 3.1.1 the broker's own setting decides)."""
     buffer_messages: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Most messages that wait here for the local stream. Full: the socket is not read, and the broker queues or drops by its own rules."""
-    buffer_size: Size = 16 * 2**20
+    buffer_size: Annotated[Size, between("1 KiB", "1 GiB")] = 16 * 2**20
     """The same in bytes."""
     max_payload: Annotated[Size, Field(le=16 * 2**20)] = 256 * 2**10
     """A longer payload becomes a reject with its first 64 KiB; it is never held whole."""
     max_points: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
     """Most different points. What names more becomes rejects: a name in the topic that never repeats is a mistake."""
-    linger: MaybeZeroDuration = 0.0
+    linger: Annotated[MaybeZeroDuration, between("0s", "1min")] = 0.0
     """How long to wait for more messages after the first before the batch is handed on."""
     subscriptions: Annotated[list[Subscription], Field(min_length=1, max_length=1000)]
     """What to listen to, and what to make of it."""
+
+    @field_validator("defaults")
+    @classmethod
+    def _known_defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """What no kind of point knows would pass by all of them unseen."""
+        known = sorted({*JsonPoint.model_fields, *RawPoint.model_fields})
+        wrong = [name for name in given if name not in known]
+        if wrong:
+            raise Mistakes([((name,), f"unknown key `{name}`{meant(name, known)}") for name in wrong])
+        return given
 
     @model_validator(mode="before")
     @classmethod
@@ -286,6 +308,18 @@ class MqttConfig(AdapterConfig):
         if self.password is not None and self.user is None:
             raise ValueError("password: stands without user; right would be both")
         return self
+
+    def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:  # noqa: ARG002 - the paths are as they stand
+        from protocols.mqtt.tls import context
+
+        if self.tls is None:
+            return []
+        try:
+            context(self.tls)
+        except BadConfig as wrong:
+            field, _, text = str(wrong).partition(": ")
+            return [(tuple(field.partition(",")[0].split(".")), text)]
+        return []
 
     @property
     def real_port(self) -> int:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from protocols.opcua import nodes
-from schemas.gateway import AdapterConfig, Model, PointConfig
-from schemas.units import Duration, MaybeZeroDuration
+from schemas.gateway import AdapterConfig, Model, PointConfig, matching, points_once
+from schemas.mistakes import Mistakes, Where
+from schemas.units import Duration, MaybeZeroDuration, Period, Wait, between
 
-ElementField = Annotated[str, Field(pattern=r"^\d+(,\d+)*$"), BeforeValidator(str)]
+ElementField = Annotated[
+    str, matching(r"\d+(,\d+)*", "an element; right would be 3, or 1,2 in a matrix"), BeforeValidator(str)
+]
 
 
 class SecurityConfig(Model):
-    policy: Literal["None", "Basic256Sha256"] = "None"
+    policy: Literal["None", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"] = "None"
     """How messages are protected. `None` is neither signed nor secret."""
     mode: Literal["sign", "sign_and_encrypt"] = "sign_and_encrypt"
     """With a policy other than None: sign only, or also encrypt."""
     trust: Literal["list", "first_use"] = "list"
     """`list`: only servers whose certificate (or its issuer) a person put into `trusted/`. `first_use`: the first certificate
     seen is put there by itself; who answers first is believed, so only where the network is trusted at that moment."""
-    server_certificate: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None = None
+    server_certificate: Annotated[str, matching(r"[^/\\]+", "the name of a file in `trusted/`")] | None = None
     """Name of the file in `trusted/` with this server's certificate; only for servers that do not even say what they offer
     without security."""
 
@@ -36,9 +40,9 @@ class OpcUaPoint(PointConfig):
     """For arrays: which element, from 0 (`3`; `1,2` in a matrix)."""
     mode: Literal["subscribe", "poll"] = "subscribe"
     """Have the server report changes, or ask it every so often."""
-    every: Duration = 1
+    every: Period = 1
     """With mode poll: how often it is read."""
-    sampling_interval: MaybeZeroDuration | None = None
+    sampling_interval: Annotated[MaybeZeroDuration, between("0s", "1d")] | None = None
     """With mode subscribe: how often the server looks at the value; 0s: as fast as it can; unset: the publishing interval."""
     queue_size: Annotated[int, Field(ge=1, le=100_000)] = 10
     """How many values the server keeps for this point between two notifications."""
@@ -97,17 +101,20 @@ class OpcUaConfig(AdapterConfig):
     """What this gateway calls itself; part of its certificate. Unset: as in the certificate, at first `urn:<host>:streamforge`."""
     certs_dir: str | None = None
     """Directory with own/, trusted/, rejected/ and crl/. Relative to the gateway's data directory; unset: `certs/opcua` there."""
-    publishing_interval: Duration = 0.5
+    state_dir: str | None = None
+    """Directory with what the next process must know to fetch what the server kept for this one. Relative to the gateway's data
+    directory; unset: `state/opcua` there."""
+    publishing_interval: Annotated[Duration, between("1ms", "1h")] = 0.5
     """How often the server sends what changed."""
     keep_alive_count: Annotated[int, Field(ge=1, le=10_000)] = 10
     """After so many publishing intervals without a change the server sends a sign of life."""
-    watchdog: Duration | None = None
+    watchdog: Annotated[Duration, between("1ms", "1d")] | None = None
     """How long neither a change nor a sign of life may arrive. Unset: two keep-alive times, at least 3 s."""
-    session_timeout: Duration = 60
+    session_timeout: Annotated[Duration, between("1s", "1d")] = 60
     """How long the server keeps a session it hears nothing from."""
-    request_timeout: Duration = 5
+    request_timeout: Wait = 5
     """How long one request may take."""
-    retry_nodes: Duration = 60
+    retry_nodes: Annotated[Duration, between("10ms", "1d")] = 60
     """How often nodes that the server does not know are tried again."""
     buffer: Annotated[int, Field(ge=1000, le=1_000_000)] = 20_000
     """Most readings held here while the stream is slow; then the server is not asked for more, and its queues fill."""
@@ -140,13 +147,23 @@ class OpcUaConfig(AdapterConfig):
         self._check_names()
         return self
 
+    def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:
+        trusted = data_dir / (self.certs_dir or "certs/opcua") / "trusted"
+        if self.security.policy == "None":
+            return []
+        name = self.security.server_certificate
+        if name is not None and not (trusted / name).is_file():
+            text = f"there is no {trusted / name}; right would be the server's certificate there"
+            return [(("security", "server_certificate"), text)]
+        if self.security.trust == "list" and not (trusted.is_dir() and any(trusted.iterdir())):
+            text = f"no server is trusted yet: {trusted} is empty; right would be the server's certificate, or its issuer's, there"
+            return [(("security",), text)]
+        return []
+
     def _check_names(self) -> None:
-        seen = set()
-        for n, point in enumerate(self.points):
-            name = (point.asset, point.parameter)
-            if name in seen:
-                raise ValueError(f"points.{n}: {point.asset}/{point.parameter} is there twice; right would be once")
-            seen.add(name)
+        wrong = points_once([((p.asset, p.parameter), ("points", n)) for n, p in enumerate(self.points)])
+        if wrong:
+            raise Mistakes(wrong)
 
     @property
     def keep_alive_time(self) -> float:

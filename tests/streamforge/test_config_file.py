@@ -1,12 +1,15 @@
 """A gateway file is checked whole: every mistake at once, each where it stands and with what would be right."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamforge.config_file import Invalid, load, load_text
+from streamforge.config_file import load, load_text
+from streamforge.config_problems import Invalid
+from streamforge.yaml_source import SIZE_MAX
 
 GOOD = """\
 gateway: {id: press-shop-1, site: Esslingen}
@@ -50,22 +53,27 @@ def test_the_same_content_has_the_same_version_however_it_is_written():
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
-        ("site:", "sit:", 1, ["gateway.sit", "did you mean site?"]),
-        ("durability: synced", "durability: sync", 2, ["stream.durability", '"sync"', "'synced' or 'lazy'"]),
+        ("site:", "sit:", 1, ["gateway.sit", "unknown key `sit`; did you mean `site`?"]),
+        ("durability: synced", "durability: sync", 2, ["stream.durability", '"sync"', "one of synced, lazy"]),
         ("20 GiB", "20 GiBi", 2, ["stream.disk_budget", "20 GiBi", "64 MiB or 20 GiB"]),
-        ("modbus_tcp", "modbus_tpc", 5, ["adapters[0].protocol", "did you mean modbus_tcp?"]),
+        ("modbus_tcp", "modbus_tpc", 5, ["adapters[0].protocol", "did you mean `modbus_tcp`?"]),
         ("    protocol: modbus_tcp\n", "", 4, ["adapters[0].protocol", "is missing", "opcua"]),
         ("every: 1s", "every: 1", 8, ["adapters[0].every", "has no unit", "1s or 1ms"]),
         ("type: float32", "type: float33", 11, ["adapters[0].points[0].type", "float33"]),
         ("[-20, 120]", "[120, -20]", 11, ["adapters[0].points[0]", "range", "[lowest, highest]"]),
-        ("byte_order: big", "byte_order: bog", 9, ["adapters[0].points[0].byte_order", "bog"]),
+        (
+            "byte_order: big",
+            "byte_order: bog",
+            9,
+            ["adapters[0].defaults.byte_order", "bog", "one of big, little", "given to 2 points"],
+        ),
         (
             "max_per_second: 5",
             "max_per_second: -5",
             14,
-            ["rules[0].rate_of_change.max_per_second", "-5", "greater than 0"],
+            ["rules[0].rate_of_change.max_per_second", "-5", "more than 0"],
         ),
-        ("rate_of_change", "rate_of_chnge", 14, ["rules[0].rate_of_chnge", "did you mean rate_of_change?"]),
+        ("rate_of_change", "rate_of_chnge", 14, ["rules[0].rate_of_chnge", "did you mean `rate_of_change`?"]),
         ("id: historian", "id: press_4", 17, ["sinks[0].id", "also the id in line 4"]),
     ],
 )
@@ -90,10 +98,23 @@ def test_all_mistakes_are_reported_at_once():
     ("text", "line", "words"),
     [
         ("", 1, "is empty"),
-        ("gateway: {id: x}\ngateway: {id: y}\n", 2, "twice"),
-        ("gateway:\n\t- x\n", 2, "not YAML"),
+        ("# nothing\n", 1, "is empty"),
+        ("hello\n", 1, 'is one value ("hello") and not a mapping'),
+        ("gateway: {id: x}\ngateway: {id: y}\n", 2, "is given twice, first in line 1"),
+        ("gateway:\n\t- x\n", 2, "is indented with a tab; right would be blanks"),
+        ("gateway: {id: x}\nrules: [{match: {parameter: *_temp}}]\n", 2, "right would be quotes around the text"),
+        ("gateway: {id: x, site: ${secret:a}}\n", 1, 'quotes around the reference: "${secret:name}"'),
+        ("gateway: {id: !secret a}\n", 1, "uses the tag !secret"),
+        ("gateway: {id: %a}\n", 1, "quotes around the text"),
+        ("gateway: {id: x\nadapters: []\n", 2, "lacks a comma or a closing bracket"),
+        ('gateway: {id: "x}\n', 2, "opens a quote that is never closed"),
+        ("gateway:\n  id: x\n site: y\n", 3, "is indented otherwise"),
+        ("gateway: {id: x}\nadapters:\n  - id: a: b\n", 3, "has a colon where none can be"),
+        ("gateway: {id: x}\n---\ngateway: {id: y}\n", 2, "second document"),
+        ("gateway: {id: x}\nsite: \0\n", 2, "holds a character that no text has"),
+        ("gateway: {id: x}\n[a, b]: c\n", 2, "has a key that is not a plain word"),
         ("gateway: {id: x}\n", None, "adapters"),
-        ("- 1\n", 1, "is empty"),
+        ("- 1\n", 1, "is a list and not a mapping"),
         ("gateway: {id: x}\nadapters: [{id: a, protocol: [b]}]\n", 2, "is not known; right would be one of modbus_tcp"),
         ("gateway: {id: " + "9" * 5000 + "}\n", 1, "cannot be read"),
         ("gateway: &a [*a]\n", None, "refers to itself"),
@@ -104,20 +125,39 @@ def test_files_that_are_no_configuration(text, line, words):
     found = mistakes(text)
     assert words in "\n".join(found)
     if line:
-        assert found[0].startswith(f"f.yaml:{line}:")
+        assert any(one.startswith(f"f.yaml:{line}:") and words in one for one in found)
 
 
 def test_an_alias_bomb_is_refused():
     layers = "a: &l0 [x]\n" + "".join(f"b{i}: &l{i + 1} [{', '.join([f'*l{i}'] * 10)}]\n" for i in range(9))
-    assert "unfolds to more than" in "\n".join(mistakes(layers))
+    assert "unfolds by its references" in "\n".join(mistakes(layers))
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path):
     with pytest.raises(Invalid, match="is not there"):
         load(tmp_path / "none.yaml")
-    (tmp_path / "bytes.yaml").write_bytes(b"gateway: \xff\xfe")
-    with pytest.raises(Invalid, match="not UTF-8"):
+    with pytest.raises(Invalid, match="is a directory; right would be a YAML file"):
+        load(tmp_path)
+    (tmp_path / "bytes.yaml").write_bytes(b"gateway:\n  id: \xff\xfe")
+    with pytest.raises(Invalid, match=r"bytes.yaml:2: is not UTF-8 text \(byte 0xff\)"):
         load(tmp_path / "bytes.yaml")
+    (tmp_path / "wide.yaml").write_text(GOOD, encoding="utf-16")
+    with pytest.raises(Invalid, match="is UTF-16 text; right would be UTF-8"):
+        load(tmp_path / "wide.yaml")
+    with (tmp_path / "huge.yaml").open("wb") as file:
+        file.truncate(SIZE_MAX + 1)
+    with pytest.raises(Invalid, match="bytes long; right would be at most"):
+        load(tmp_path / "huge.yaml")
+    (tmp_path / "marked.yaml").write_text(GOOD, encoding="utf-8-sig")
+    assert load(tmp_path / "marked.yaml").version == load_text(GOOD).version
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(tmp_path: Path):
+    (tmp_path / "locked.yaml").write_text(GOOD)
+    (tmp_path / "locked.yaml").chmod(0)
+    with pytest.raises(Invalid, match="cannot be read: Permission denied; right would be"):
+        load(tmp_path / "locked.yaml")
 
 
 def test_yaml_is_read_without_its_old_surprises():
