@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -10,17 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from streamforge.terminal import console, finish, nobody_reads, prepare
 
+if TYPE_CHECKING:
     from streamforge.config_file import Checked
+    from streamforge.config_problems import Problem as ConfigProblem
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="StreamForge: reads machines, writes every reading to a local Kafka, checks and aggregates it exactly once, and delivers it.",
-    epilog="Example: streamforge check gateway.yaml && streamforge run gateway.yaml",
+    epilog="Example: streamforge check gateway.yaml && streamforge run gateway.yaml. "
+    "Exit codes: 0 good, 1 not well or a fault of ours, 2 usage, 3 the file has mistakes, 4 no gateway answers, 5 not allowed, "
+    "6 not there or not now, 8 too late; more in docs/cli.md.",
     rich_markup_mode=None,
 )
 
@@ -30,64 +34,75 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 DEFAULT_DATA = Path("/var/lib/streamforge") if Path("/var/lib/streamforge").is_dir() else Path("var/data")
 INVALID, INTERRUPTED = 3, 130
-
-
-def console() -> Console:
-    from rich.console import Console
-
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+DEMO_PAGE = 8080
 
 
 def main() -> None:
-    """Run a command; a Problem becomes one sentence and its exit code."""
+    """Run a command; a Problem becomes one sentence and its exit code (docs/cli.md)."""
     from control.problems import Problem
 
+    prepare()
     try:
         app(prog_name="streamforge")
     except Problem as problem:
         print(f"streamforge: {problem.detail}", file=sys.stderr)
-        sys.exit(getattr(problem, "exit_code", problem.kind.exit_code))
-    except BrokenPipeError:
-        os._exit(0)
+        finish(getattr(problem, "exit_code", problem.kind.exit_code))
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        finish(INTERRUPTED)
+    except (SystemExit, BrokenPipeError) as end:
+        code = end.code if isinstance(end, SystemExit) and isinstance(end.code, int) else 0
+        finish(0 if nobody_reads(end) else code)
 
 
-def checked(file: Path) -> Checked:
-    """The file, or all its mistakes and exit code 3."""
-    from streamforge.config_file import Invalid, load
+def judged(file: Path, data: Path) -> tuple[Checked | None, list[ConfigProblem]]:
+    """The file if it has no mistakes, and all there is to say about it: mistakes and warnings."""
+    from streamforge.config_file import load
+    from streamforge.config_here import lacking
+    from streamforge.config_problems import Invalid
 
     try:
-        return load(file)
+        good = load(file)
     except Invalid as invalid:
-        for problem in invalid.problems:
-            print(problem, file=sys.stderr)
-        n = len(invalid.problems)
+        return None, invalid.problems
+    told = [*good.warnings, *lacking(good, data)]
+    return None if any(p.severity == "error" for p in told) else good, told
+
+
+def checked(file: Path, data: Path) -> Checked:
+    """The file, its warnings told; or all its mistakes and exit code 3."""
+    good, told = judged(file, data)
+    for problem in told:
+        print(problem, file=sys.stderr)
+    if good is None:
+        n = sum(problem.severity == "error" for problem in told)
         print(f"{file}: {n} mistake{'s' if n > 1 else ''}; nothing was started", file=sys.stderr)
-        raise typer.Exit(INVALID) from None
+        raise typer.Exit(INVALID)
+    return good
 
 
-@app.command(epilog="Example: streamforge check gateway.yaml")
-def check(file: Path, as_json: AsJson = False) -> None:
-    """Check a gateway file: every mistake at once, with line, what was given and what would be right."""
-    from streamforge.config_file import Invalid, load
+@app.command(
+    epilog="Example: streamforge check gateway.yaml. Exit code 0: good, though perhaps with warnings; 3: mistakes."
+)
+def check(file: Path, data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Check a gateway file: every mistake at once, with line, what was given and what would be right.
 
+    Warnings tell what is missing on this machine only: secrets and certificates below the data directory.
+    """
     if not as_json:
-        good = checked(file)
+        good = checked(file, data)
         print(f"{file}: good (version {good.version}; adapters: {len(good.adapters)}, sinks: {len(good.sinks)})")
         return
-    try:
-        print(json.dumps({"ok": True, "version": load(file).version, "problems": []}))
-    except Invalid as invalid:
-        problems = [{"line": p.line, "path": p.path, "message": p.message} for p in invalid.problems]
-        print(json.dumps({"ok": False, "version": None, "problems": problems}))
-        raise typer.Exit(INVALID) from None
+    found, told = judged(file, data)
+    problems = [problem.as_json() for problem in told]
+    print(json.dumps({"ok": found is not None, "version": found and found.version, "problems": problems}))
+    if found is None:
+        raise typer.Exit(INVALID)
 
 
 @app.command(epilog="Example: streamforge run /etc/streamforge/gateway.yaml --data /var/lib/streamforge")
 def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
     """Run the gateway of a file until SIGTERM or Ctrl-C; this is what systemd starts."""
-    good = checked(file)
+    good = checked(file, data)
     from control.problems import Kind, Problem
     from streamforge.daemon import run_daemon
     from streamforge.lock import AlreadyRunning, take
@@ -119,21 +134,45 @@ def ports_free(good: Checked) -> None:
             raise Problem(Kind.CONFLICT, text)
 
 
+def page_port(given: int | None) -> int:
+    """Where the demo's page goes. Raises Problem when a port that was asked for is taken."""
+    from control.problems import Kind, Problem
+    from streamforge.system import is_free
+
+    if given is None:
+        return DEMO_PAGE if is_free(DEMO_PAGE) else 0
+    if given and not is_free(given):
+        text = f"port {given} for the page is in use by another program; name another with --page, or --page 0 for a free one"
+        raise Problem(Kind.CONFLICT, text)
+    return given
+
+
+def a_time(seconds: float | None) -> float | None:
+    """Checks --seconds."""
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 1):
+        raise typer.BadParameter(f"{seconds:g} is not a number of seconds to run; right would be 1 or more, as 60")
+    return seconds
+
+
 @app.command(epilog="Example: streamforge demo --seconds 60 --json")
 def demo(
-    seconds: Annotated[float | None, typer.Option(help="End by itself after so long.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End by itself after so long.", callback=a_time)] = None,
     as_json: AsJson = False,
     chaos: Annotated[bool, typer.Option("--chaos", help="Kill one random component every 5 s.")] = False,
     data: Annotated[Path, typer.Option("--data", help="Where the demo keeps its stream and database.")] = Path(
         "var/demo"
     ),
-    page: Annotated[int, typer.Option(help="Port of the page; 0 for a free one.")] = 8080,
+    page: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the page; 0 for a free one. [default: 8080 if it is free]"),
+    ] = None,
     lazy: Annotated[bool, typer.Option("--lazy", help="Durability lazy instead of synced.")] = False,
 ) -> None:
     """A small plant of real servers, the whole gateway, a real PostgreSQL and the page."""
     from streamforge.demo.run import run_demo
 
-    raise typer.Exit(run_demo(data, seconds, as_json, chaos, page, "lazy" if lazy else "synced"))
+    port = page_port(page)
+    raise typer.Exit(run_demo(data, seconds, as_json, chaos, port, "lazy" if lazy else "synced"))
 
 
 @app.command(epilog="Example: streamforge status --json")
@@ -166,7 +205,7 @@ def tree(data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
 def tail(
     topic: str,
     data: DataDir = DEFAULT_DATA,
-    last: Annotated[int, typer.Option(help="Start with so many of each partition.")] = 10,
+    last: Annotated[int, typer.Option(min=0, max=10_000, help="Start with so many of each partition.")] = 10,
     follow: Annotated[bool, typer.Option(help="Go on with what comes.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -196,7 +235,8 @@ def restart(component: str, data: DataDir = DEFAULT_DATA, as_json: AsJson = Fals
 
     with Gateway(data) as gateway:
         answer: dict[str, Any] = gateway.post(f"/api/v1/components/{quote(component)}/restart")
-    print(json.dumps(answer) if as_json else f"{answer['component']} is restarted")
+    done = "is being restarted" if answer.get("state") == "restarting" else "is restarted"
+    print(json.dumps(answer) if as_json else f"{answer['component']} {done}")
 
 
 @app.command(epilog="Example: streamforge version")

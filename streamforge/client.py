@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
 from control.local_socket import socket_path
-from control.problems import Kind, Problem, exit_code
+from control.problems import MEDIA_TYPE, Kind, Problem, exit_code
+from streamforge.lock import holder
 
 
 class Refused(Problem):
     """The gateway's own refusal, with the exit code of its kind."""
 
-    def __init__(self, slug: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str) -> None:
         super().__init__(Kind.INTERNAL, detail)
-        self.exit_code = exit_code(slug)
+        self.exit_code = exit_code(code)
 
 
 class Gateway:
     """Raises Problem for everything that fails."""
 
     def __init__(self, data_dir: Path, timeout_s: float = 10.0) -> None:
+        self._data_dir = data_dir
         self.path = socket_path(data_dir)
         transport = httpx.HTTPTransport(uds=str(self.path))
         self._http = httpx.Client(transport=transport, base_url="http://gateway", timeout=timeout_s)
@@ -58,22 +61,35 @@ class Gateway:
             response = self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise self._away(error) from None
-        if response.status_code >= 400 and response.headers.get("content-type") != "application/json":
+        if response.headers.get("content-type") == MEDIA_TYPE:
             raise _refusal(response)
         return response.json()
 
     def _away(self, error: httpx.TransportError) -> Problem:
-        if isinstance(error, httpx.TimeoutException):
-            return Problem(Kind.TIMEOUT, f"the gateway at {self.path} did not answer in time")
-        if isinstance(error, httpx.ConnectError) and self.path.exists():
-            return Problem(
-                Kind.UNREACHABLE,
-                f"the gateway at {self.path} does not answer ({error}); it may be stopping, or not yours",
+        pid = holder(self._data_dir)
+        if "[Errno 13]" in str(error):
+            text = f"the gateway in {self._data_dir} belongs to another user; ask as that one: sudo -u {_owner(self.path)} streamforge ..."
+            return Problem(Kind.FORBIDDEN, text)
+        if pid is not None:
+            why = "did not answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
+            text = (
+                f"the gateway in {self._data_dir} runs (pid {pid}) but its API does not answer ({why}): it may be starting or stopping, so ask "
+                "again in a moment; if that does not help, its log says more (journalctl -u streamforge), as lines of control_path/api"
             )
-        if isinstance(error, httpx.ConnectError):
-            start = "start one with: streamforge run FILE; or name its data directory with --data"
-            return Problem(Kind.UNREACHABLE, f"no gateway runs here ({self.path} is not there); {start}")
-        return Problem(Kind.UNREACHABLE, f"the gateway broke the connection: {error}")
+            return Problem(Kind.TIMEOUT if isinstance(error, httpx.TimeoutException) else Kind.UNREACHABLE, text)
+        if isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
+            text = f"the gateway broke off its answer ({error}): its API was stopped or restarted, or nobody read on; ask again"
+            return Problem(Kind.UNREACHABLE, text)
+        start = "start one with: streamforge run FILE; or name its data directory with --data"
+        return Problem(Kind.UNREACHABLE, f"no gateway runs in {self._data_dir}; {start}")
+
+
+def _owner(path: Path) -> str:
+    """Of the nearest folder that may be looked at."""
+    for each in (path, *path.parents):
+        with suppress(OSError, KeyError):
+            return each.owner()
+    return "its owner"
 
 
 def _refusal(response: httpx.Response) -> Refused:

@@ -1,13 +1,19 @@
-"""How the command line shows things to people: plain tables, a tree, one line for each reading. Programs take --json instead."""
+"""How the command line shows things to people: plain tables, a tree, one line for each reading. Programs take --json instead.
+
+columns.py lays out what stands in columns.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+
+from actors.traces import last_words
+from streamforge.columns import Column, show
 
 STYLES = {
     "DEGRADED": "yellow",
@@ -40,68 +46,70 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{value:,.0f}{unit}".replace(",", " ") if abs(value) >= 100 or value == int(value) else f"{value:.1f}{unit}"
 
 
+FLOW = (
+    Column(""),
+    Column("status"),
+    Column("records/s", right=True, spare=1),
+    Column("waiting", right=True, spare=2),
+    Column("rejected", right=True, spare=3),
+    Column("latency p50 / p99", right=True, spare=4),
+)
+TREE = (
+    Column("component"),
+    Column("status"),
+    Column("restarts", right=True, spare=2),
+    Column("up", right=True, spare=3),
+    Column("pid", right=True, spare=4),
+)
+
+
 def show_status(console: Console, health: dict[str, Any], flow: dict[str, Any]) -> None:
-    name = health["gateway"]["id"]
-    console.print(Text.assemble((name, "bold"), "  ", status(health["status"]), "  ", health.get("reason") or ""))
+    gateway = health["gateway"]
+    reason = "" if health["problems"] else health.get("reason") or ""
+    console.print(Text.assemble((gateway["id"], "bold"), "  ", status(health["status"]), "  ", reason))
     for trouble in health["problems"]:
-        console.print(Text.assemble("  ", status(trouble["status"]), f"  {trouble['component']}: {trouble['reason']}"))
-        console.print(f"      {trouble['next_step']}", style="dim")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title, right in (
-        ("", 0),
-        ("status", 0),
-        ("records/s", 1),
-        ("waiting", 1),
-        ("rejected", 1),
-        ("latency p50 / p99", 1),
-    ):
-        table.add_column(title, justify="right" if right else "left")
-    for row in flow["adapters"]:
-        table.add_row(row["name"], status(row["status"]), number(row["rate"]), "-", number(row["rejected"]), "-")
-    for row in flow["stages"]:
-        table.add_row(
-            row["name"], status(row["status"]), number(row["rate"]), number(row["lag"]), number(row["refused"]), "-"
-        )
-    for row in flow["sinks"]:
+        console.print()
+        console.print(Text.assemble(status(trouble["status"]), "  ", (trouble["component"], "bold")))
+        for text, style in ((trouble["reason"], ""), (trouble["next_step"], "dim")):
+            for line in _folded(console, text):
+                console.print(Text("    ") + Text(line, style), soft_wrap=True)
+    console.print()
+    rows = [*flow["adapters"], *flow["stages"], *flow["sinks"]]
+    show(console, FLOW, [_hop(row) for row in rows])
+
+
+def _folded(console: Console, text: str) -> list[str]:
+    if not console.is_terminal:
+        return [text]
+    return [line.plain for line in Text(text).wrap(console, max(8, console.width - 4))]
+
+
+def _hop(row: dict[str, Any]) -> list[Text]:
+    latency = "-"
+    if row.get("latency_p50_ms") is not None:
         latency = f"{number(row['latency_p50_ms'])} / {number(row['latency_p99_ms'], ' ms')}"
-        table.add_row(
-            row["name"], status(row["status"]), number(row["rate"]), number(row["lag"]), number(row["refused"]), latency
-        )
-    console.print(table)
+    figures = (number(row["rate"]), number(row.get("lag")), number(row.get("rejected", row.get("refused"))), latency)
+    return [Text(row["name"]), status(row["status"]), *map(Text, figures)]
 
 
 def show_tree(console: Console, tree: dict[str, Any]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title, right in (
-        ("component", 0),
-        ("status", 0),
-        ("restarts", 1),
-        ("up", 1),
-        ("pid", 1),
-        ("reason or last end", 0),
-    ):
-        table.add_column(title, justify="right" if right else "left", no_wrap=title != "reason or last end")
-    _tree_rows(table, tree, "", "")
-    console.print(table)
+    listed = list(_branches(tree, "", "", plain=not console.encoding.lower().startswith("utf")))
+    rows, reasons = [row for row, _ in listed], [reason for _, reason in listed]
+    show(console, TREE, rows, reasons, "reason or last end")
 
 
-def _tree_rows(table: Table, node: dict[str, Any], head: str, below: str) -> None:
-    name = node["id"].rsplit("/", 1)[-1]
-    restarts = f"{node.get('restarts', 0)} of {node.get('restarts_max', '-')}"
-    told = node.get("reason") or node.get("last_exit") or ""
+def _branches(node: dict[str, Any], head: str, below: str, *, plain: bool) -> Iterator[tuple[list[Text], str]]:
+    """One row for each node, and what is to be said about it."""
+    restarts = f"{node.get('restarts', 0)} of {node['restarts_max']}" if "restarts_max" in node else "-"
     word = "finished" if node.get("state") == "finished" else node.get("status")
-    table.add_row(
-        head + name,
-        status(word),
-        restarts,
-        age(node.get("started_at")),
-        str(node.get("pid") or "-"),
-        told.splitlines()[-1] if told else "",
-    )
+    cells = [Text(head + node["id"].rpartition("/")[2]), status(word), Text(restarts)]
+    cells += [Text(age(node.get("started_at"))), Text(str(node.get("pid") or "-"))]
+    yield cells, node.get("reason") or last_words(node.get("last_exit") or "")
+    twig, end, trunk = ("|- ", "`- ", "|  ") if plain else ("├─ ", "└─ ", "│  ")
     children = node.get("children", [])
     for child in children:
         last = child is children[-1]
-        _tree_rows(table, child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "))
+        yield from _branches(child, below + (end if last else twig), below + ("   " if last else trunk), plain=plain)
 
 
 def show_record(console: Console, record: dict[str, Any]) -> None:
