@@ -86,8 +86,11 @@ class OpcUaAdapter(Adapter):
             link, config, self._items, self._inbox, self._counters, receipts, self._watch
         )
         try:
-            await Recovery(link, config, receipts, self._counters, made.deliver, made.pending).run()
-            await made.create()
+            recovery = Recovery(link, config, receipts, self._counters, made.deliver, made.pending)
+            await recovery.run()
+            await made.create()  # at once, so that hardly a sample falls between the two
+            await recovery.finish()
+            made.begin()
         except BaseException:
             await made.end()
             raise

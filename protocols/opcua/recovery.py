@@ -1,7 +1,7 @@
-"""After a lost connection: fetch what the server kept of the subscription before, so that nothing it sampled meanwhile is lost.
+"""After a lost connection: fetch what the server kept of the subscription before, so that what it sampled meanwhile is not lost.
 
 TransferSubscriptions brings the old subscription into the new session, Republish its messages that the stream does not have, a few
-Publish requests what has queued up since; then it is deleted, and subscription.py makes a new one. Why not go on with the old one:
+Publish requests what has queued up since; then subscription.py makes a new one, and the old one is deleted. Why not go on with the old one:
 servers differ in what they do after a transfer (some never publish again, some repeat no current values), and a new subscription
 always starts with all values. What the server no longer has is lost: its retransmission queue and its subscription's life are bounds.
 """
@@ -52,12 +52,13 @@ class Recovery:
     deliver: Callable[[binary.Notification], None]
     pending: set[asyncio.Task[bytes]]
     """Publish requests that are not answered yet: they are then the next subscription's."""
+    _old: int | None = None
     _fetched: int = 0
     _next: int = 1
     """Sequence number after the last one."""
 
     async def run(self) -> None:
-        """Raises NotConnected."""
+        """Fetch everything; the old subscription stays until `finish`. Raises NotConnected."""
         self.receipts.resume()
         mark = self.receipts.mark
         if mark is None:
@@ -71,9 +72,17 @@ class Recovery:
         await self._fetch(mark.subscription, available)
         await self._drain(mark.subscription)
         await self._fetch_strays(mark.subscription)
-        await self._stored()
-        await self.link.forget(mark.subscription)
+        self._old = mark.subscription
         _log.info("%s: %d messages of the subscription before were fetched", self.config.endpoint, self._fetched)
+
+    async def finish(self) -> None:
+        """Delete it once the stream has what was fetched: until then the server's copy is the only safe one. Raises NotConnected."""
+        if self._old is None:
+            return
+        end = time.monotonic() + _STORED_WITHIN_S
+        while self.receipts.waiting and time.monotonic() < end:  # noqa: ASYNC110 - asked ten times a second, once a connect
+            await asyncio.sleep(0.1)
+        await self.link.forget(self._old)
 
     async def _transfer(self, subscription: int) -> list[int] | None:
         """Take it over: the messages the server still keeps, or None."""
@@ -146,14 +155,6 @@ class Recovery:
         self.deliver(message)
         return True
 
-    async def _stored(self) -> None:
-        """Wait until the stream has what was fetched: until then the server's copy is the only safe one."""
-        end = time.monotonic() + _STORED_WITHIN_S
-        while self.receipts.waiting and time.monotonic() < end:  # noqa: ASYNC110 - asked ten times a second, once a connect
-            await asyncio.sleep(0.1)
-
 
 def _hint(config: OpcUaConfig) -> str:
-    if config.user is not None or config.security.policy != "None":
-        return ""
-    return "; many servers do it only for a `user`, or with `security`"
+    return "" if config.user is not None else "; many servers do it only for a `user`, with `security`"

@@ -1,4 +1,5 @@
-"""Where the points' nodes are on this server, in this session: namespace URIs to indexes, browse paths to node ids."""
+"""Where the points' nodes are on this server, in this session: namespace URIs to indexes, browse paths to node ids. Which name of a
+path is wrong, and what is there instead, is nearby.py's business."""
 
 from __future__ import annotations
 
@@ -10,8 +11,11 @@ from asyncua import ua
 from protocols.opcua import nodes, quality
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link
+from protocols.opcua.nearby import explained
 
 _T = TypeVar("_T")
+_EXPLAINED = 10
+"""Most paths of one turn whose wrong name is looked for: it takes two requests each."""
 _BEYOND = 0xFFFFFFFF
 """RemainingPathIndex of a target that was reached to the end."""
 
@@ -28,12 +32,16 @@ async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str]]:
                 paths.append((item, nodes.browse_path(nodes.parse_path(item.config.address), link.namespaces)))
         except nodes.UnknownNamespace as unknown:
             failed.append((item, f"{item.config.address}: {unknown}"))
+    explain = _EXPLAINED
     for some in chunks(paths, link.limits.paths):
         found = await link.ask(
             link.session.translate_browsepaths_to_nodeids([p for _, p in some]), "TranslateBrowsePaths"
         )
-        for (item, _), result in zip(some, found, strict=True):
+        for (item, path), result in zip(some, found, strict=True):
             if reason := _target(item, result):
+                if result.StatusCode.value == ua.StatusCodes.BadNoMatch and explain > 0:
+                    explain -= 1
+                    reason += await explained(link, path)
                 failed.append((item, f"{item.config.address}: {reason}"))
     return failed
 

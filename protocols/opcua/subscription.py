@@ -80,10 +80,15 @@ class Subscription:
     """Sent so long ago that others were sent instead; an answer is still welcome."""
 
     async def create(self) -> None:
-        """Make it on the server, with every item that has a node. Raises NotConnected, UaStatusCodeError."""
+        """Make it on the server, with every item that has a node; then comes `begin`. Raises NotConnected, UaStatusCodeError."""
         bound = await self._create()
         self.watch = watchdog.connected(self.watch, _now(), bound)
         await self._monitor_all()
+
+    def begin(self) -> None:
+        """From now on it is this one whose messages count."""
+        self.receipts.begin(self.id, mark_of(self.link, self.config, self.id))
+        self.watch = watchdog.pause(self.watch, _now())
 
     async def _create(self) -> float:
         """Returned is how long its silence may last, by the intervals the server grants."""
@@ -99,7 +104,6 @@ class Subscription:
         made = await self.link.ask(self.link.session.create_subscription(parameters, _ignore), "CreateSubscription")
         self.id, self._expected, self._gone = made.SubscriptionId, 1, None
         self._is_first = True
-        self.receipts.begin(self.id, mark_of(self.link, self.config, self.id))
         keep_alive = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
         return float(max(self.config.watchdog or max(2 * keep_alive, _SHORTEST_BOUND_S), 1.5 * keep_alive))
 
@@ -298,6 +302,7 @@ class Subscription:
         await self.link.forget(self.id)
         try:
             bound = await self._create()
+            self.begin()
             self.watch = replace(self.watch, since=_now(), bound=bound)
             self._send_again()
             await self._monitor_all()

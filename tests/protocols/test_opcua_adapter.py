@@ -151,6 +151,23 @@ async def test_bad_nodes_are_reported_once_and_block_nobody():
         assert len(plc.health().degraded) == 4
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (f"/Objects/nsu={URI};Press4/Tmp", f"nsu={URI};Tmp is not in Press4; there is nsu={URI};Temp"),
+        (f"/Objects/nsu={URI};Press4/ns=0;Temp", f"is not in Press4; right would be nsu={URI};Temp"),
+        (f"/Objects/nsu={URI};Pres4/Temp", f"nsu={URI};Pres4 is not in Objects; there is nsu={URI};Press4"),
+        ("/Object/Server", "Object is not in Root; there is nsu=http://opcfoundation.org/UA/;Objects"),
+        (f"/Objects/nsu={URI};Press4/Temp/Deeper", "is not in Temp; there is nothing in it"),
+        ("/Objects/nsu=urn:other;Press4", "the server has no namespace urn:other; it has"),
+    ],
+)
+async def test_of_a_wrong_path_it_is_said_which_name_and_what_is_there(path, words):
+    async with adapter(point("temp", "Ticking"), {"parameter": "wrong", "path": path}) as plc:
+        assert words in (await plc.next("wrong")).reason
+        assert (await plc.next("temp")).value is not None
+
+
 async def test_a_node_that_appears_later_is_found():
     key = f"v{uuid.uuid4().hex[:8]}"
     async with adapter(

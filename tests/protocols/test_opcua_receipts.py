@@ -169,7 +169,7 @@ async def test_a_server_that_hands_nothing_over_is_said_and_does_not_stop_the_fl
         await values(adapter, 400.0, deliver=True)
         assert adapter.health().counters["transfers_refused"] == 1
         assert "BadUserAccessDenied" in caplog.text
-        assert "many servers do it only for a `user`" in caplog.text
+        assert "many servers do it only for a `user`, with `security`" in caplog.text
 
 
 async def test_another_start_of_the_server_is_another_subscription(tmp_path):

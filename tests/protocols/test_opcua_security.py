@@ -115,7 +115,7 @@ async def test_keys_are_renewed_under_way_without_a_gap(plant, certs, monkeypatc
 
     def short_lived(config):
         client, session = new_client(config)
-        client.secure_channel_timeout = 400  # milliseconds, an hour otherwise
+        client.secure_channel_timeout = 1000  # milliseconds, an hour otherwise
         once = client.open_secure_channel
 
         async def counted(renew=False):
@@ -129,7 +129,7 @@ async def test_keys_are_renewed_under_way_without_a_gap(plant, certs, monkeypatc
     async with adapter(plant, certs, publishing_interval="50ms") as plc:
         await plc.connect()
         tap, n = Tap(plc), 0
-        while sum(renewed) < 5:
+        while sum(renewed) < 3:
             n += 1
             await plant(plant.server.write("Temp", float(n)))
             await tap.until(lambda r, n=n: r.value == float(n))
