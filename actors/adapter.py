@@ -41,6 +41,8 @@ NONSENSE_IN_A_ROW = 5
 """Bad answers after which reading pauses a little between them."""
 NONSENSE_PAUSE_S = 0.1
 ERRORS_KEPT = 1000
+ASSETS_TOLD = 20
+"""Most assets that are named when an adapter ends with readings unsent."""
 OWN_COUNTERS = {
     "readings_total",
     "bytes_total",
@@ -100,6 +102,7 @@ class _Worker:
         self._records = RecordMaker(identity, context.id, ids, given["partitions"], given.get("config_version"))
         self._away: str | None = "not connected yet"
         self._advice: str | None = None
+        self._unsent: str | None = None
         self._connects = 0
         self._errors: deque[float] = deque(maxlen=ERRORS_KEPT)
         self._last_reading: float | None = None
@@ -216,11 +219,24 @@ class _Worker:
         finally:
             if not empty.done():
                 empty.cancel()
-                self._context.count("unsent_at_stop_total", self._hold.readings)
-                logs.get().error(
-                    "left before the stream had everything",
-                    adapter=self._config.id, readings=self._hold.readings, reason=self._outbox.trouble,
-                )  # fmt: skip
+                self._say_unsent()
+
+    def _say_unsent(self) -> None:
+        """In the log, and in the last words to the supervisor: what the source does not repeat is lost."""
+        readings, assets = self._hold.readings, self._hold.by_asset()
+        named = [f"{asset} ({n})" for asset, n in list(assets.items())[:ASSETS_TOLD]]
+        named += [f"{len(assets) - ASSETS_TOLD} more assets"] if len(assets) > ASSETS_TOLD else []
+        self._unsent = (
+            f"it ended with {readings} readings that the stream had not taken within {FLUSH_WITHIN_S:g} s: "
+            f"{', '.join(named)}. What the source does not send again is lost"
+        )
+        self._context.count("unsent_at_stop_total", readings)
+        self._context.facts["unsent_at_stop"] = dict(list(assets.items())[:ASSETS_TOLD])
+        logs.get().error(
+            "left before the stream had everything",
+            adapter=self._config.id, readings=readings, assets=", ".join(named), reason=self._outbox.trouble,
+        )  # fmt: skip
+        self._tell()
 
     async def close(self) -> None:
         await self._close_adapter()
@@ -264,6 +280,7 @@ class _Worker:
         trouble += (
             [f"holds {hold.readings} readings, reading has stopped until the stream takes them"] if hold.full else []
         )
+        trouble += [self._unsent] if self._unsent else []
         trouble += own.degraded
         context.health(Status.DEGRADED if trouble else Status.HEALTHY, "; ".join(trouble) or None, self._next_step(own))
 

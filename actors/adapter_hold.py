@@ -6,9 +6,10 @@ Policy when full: reading stops until there is room (`room`); nothing is ever dr
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 from stream.producer import Parcel
 
@@ -35,6 +36,7 @@ class Hold:
     def __init__(self, readings_max: int = READINGS_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._readings_max, self._bytes_max = readings_max, bytes_max
         self._waiting: deque[Held] = deque()
+        self._taken: list[Held] = []
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
         self._empty = asyncio.Event()
@@ -79,6 +81,7 @@ class Hold:
         while self._waiting and size + self._waiting[0].size <= TAKE_BYTES:
             size += self._waiting[0].size
             taken.append(self._waiting.popleft())
+        self._taken = taken
         return taken
 
     def done(self, taken: list[Held]) -> None:
@@ -86,7 +89,16 @@ class Hold:
         self.readings -= sum(held.records for held in taken)
         self.size -= sum(held.size for held in taken)
         self._batches -= len(taken)
+        self._taken = []
         if self.fill < 1:
             self._room.set()
         if not self._batches:
             self._empty.set()
+
+    def by_asset(self) -> dict[str, int]:
+        """Records of each asset that are not acknowledged, most first."""
+        keys: Counter[bytes] = Counter()
+        for held in chain(self._taken, self._waiting):
+            for parcel in held.parcels:
+                keys.update(parcel.keys)
+        return {key.decode(errors="replace"): n for key, n in keys.most_common()}

@@ -240,10 +240,12 @@ async def test_a_stop_without_a_stream_ends_and_says_what_it_leaves(asset, tmp_p
     monkeypatch.setattr(actor, "FLUSH_WITHIN_S", 0.3)
     context = context_for("127.0.0.1:9", server.port, asset, tmp_path)
     async with running(context):
-        await server.say((asset, "force", 1.5, "GOOD"))
+        await server.say((asset, "force", 1.5, "GOOD"), (asset, "door", True, "GOOD"))
         await until(lambda: "does not answer since" in (context.reason or ""))
         assert context.facts["stream"] != "ok"
-    assert context.counters["unsent_at_stop_total"] == 1
+    assert context.counters["unsent_at_stop_total"] == 2
+    assert context.facts["unsent_at_stop"] == {asset: 2}
+    assert f"it ended with 2 readings that the stream had not taken within 0.3 s: {asset} (2)" in context.reason
     assert server.answered == []
 
 
