@@ -87,7 +87,7 @@ class Daemon:
     def run(self) -> int:
         for line in lines(self._tree):
             logs.get().info(line)
-        _share_memory(self._tree)
+        share_memory(self._tree)
         _many_files()
         try:
             self._start()
@@ -215,7 +215,7 @@ def _workers(node: Node) -> list[Node]:
     return [worker for child in node["children"] for worker in _workers(child)]
 
 
-def _share_memory(tree: Child) -> None:
+def share_memory(tree: Child) -> None:
     """Import what the workers need once, here: all processes are forked from this one and share what nobody writes to."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # Its threads would not survive the fork, only their stacks.
     for module in dict.fromkeys(child.run.partition(":")[0] for _, child in walk(tree)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,11 +11,16 @@ from typing import Self
 
 from streamforge.client import Gateway
 from streamforge.config_file import load
+from streamforge.daemon import share_memory
+from streamforge.demo import plant
+from streamforge.demo.forks import Fork
 from streamforge.demo.gateway_file import Ports, gateway_file
 from streamforge.demo.historian import Historian
-from streamforge.system import die_with_parent, free_pair, free_ports, is_free
+from streamforge.plan import plan
+from streamforge.system import free_pair, free_ports, is_free
 
 GATEWAY_STOPS_WITHIN_S = 90.0
+PLANT_ENDS_WITHIN_S = 10.0
 LOG_TAIL_LINES = 15
 
 
@@ -40,8 +44,8 @@ class Parts:
         self.file = self.data / "gateway.yaml"
         self.file.write_text(gateway_file(self.ports, durability, chaos), encoding="utf-8")
         self._tell_password()
-        self._plant: subprocess.Popen[bytes] | None = None
-        self._gateway: subprocess.Popen[bytes] | None = None
+        self._plant: Fork | None = None
+        self._gateway: Fork | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -56,10 +60,10 @@ class Parts:
 
     def start(self) -> None:
         """The gateway first, its broker takes longest; it waits for the others as it would for real ones."""
-        module = [sys.executable, "-m", "streamforge"]
-        self._gateway = self._spawn([*module, "run", str(self.file), "--data", str(self.gateway_data)], "gateway.log")
-        ports = [str(port) for port in (self.ports.modbus, self.ports.opcua, self.ports.mqtt)]
-        self._plant = self._spawn([sys.executable, "-m", "streamforge.demo.plant", *ports], "plant.log")
+        share_memory(plan(load(self.file), self.gateway_data))
+        self._gateway = Fork(self._run_gateway, self.data / "gateway.log")
+        ports = (self.ports.modbus, self.ports.opcua, self.ports.mqtt)
+        self._plant = Fork(lambda: plant.run(*ports), self.data / "plant.log")
         self.historian.start()
 
     def partitions(self) -> int:
@@ -74,13 +78,12 @@ class Parts:
         secret.touch(0o600)
         secret.write_text(self.historian.password())
 
-    def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
-        parent = os.getpid()
-        with (self.data / log).open("wb") as out:
-            return subprocess.Popen(
-                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
-                preexec_fn=lambda: die_with_parent(parent),
-            )  # fmt: skip
+    def _run_gateway(self) -> int:
+        from streamforge.cli import main
+
+        sys.argv = ["streamforge", "run", str(self.file), "--data", str(self.gateway_data)]
+        main()
+        return 0
 
     def gateway(self) -> Gateway:
         return Gateway(self.gateway_data)
@@ -100,9 +103,9 @@ class Parts:
     def stop_plant(self) -> None:
         """The machines fall silent: what is in the gateway can drain."""
         if self._plant is not None:
-            plant, self._plant = self._plant, None
-            plant.kill()
-            plant.wait()
+            silent, self._plant = self._plant, None
+            silent.kill()
+            silent.wait(PLANT_ENDS_WITHIN_S)
 
     def stop(self) -> None:
         self.stop_plant()

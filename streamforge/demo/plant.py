@@ -1,5 +1,5 @@
 """The demo's plant: a Modbus server with four presses (the fourth misbehaves), an OPC UA server with four ovens, and an MQTT broker
-with ten pumps. Real servers on loopback, in one process of their own: `python -m streamforge.demo.plant MODBUS OPCUA MQTT`.
+with ten pumps. Real servers on loopback, in one process of their own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 import logging
 import random
 import struct
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +20,8 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from actors import guard
 from streamforge.demo import signals
-from streamforge.system import die_with_parent
 
 OPCUA_NAMESPACE = "urn:streamforge:demo:ovens"
 CHANGE_EVERY_S = 0.1
@@ -121,9 +120,11 @@ async def main(modbus: int, opcua: int, mqtt: int) -> None:
         servers.create_task(run_mqtt(mqtt))
 
 
-if __name__ == "__main__":
-    die_with_parent()
+def run(modbus: int, opcua: int, mqtt: int) -> int:
+    """Until killed."""
+    guard.name_process("plant")
     logging.basicConfig(level=logging.ERROR)
     for chatty in ("asyncua", "amqtt", "pymodbus", "transitions"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    asyncio.run(main(*map(int, sys.argv[1:4])))
+    asyncio.run(main(modbus, opcua, mqtt))
+    return 0
