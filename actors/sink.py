@@ -25,6 +25,7 @@ from actors import breaker
 from actors.breaker import Breaker, State
 from actors.context import Context, Status
 from actors.io_actor import IoActor
+from actors.sink_doubt import GivenDoubt
 from actors.sink_feed import Feed, Filled
 from actors.sink_figures import Latency
 from actors.sink_letters import Letters
@@ -91,12 +92,17 @@ async def _deliver(context: Context, config: SinkConfig, sink_class: Any) -> Non
     feed: Feed | None = None
     consumer = StreamConsumer(bootstrap, name, name, on_skip=lambda skipped: feed.skipped(skipped) if feed else None)
     doubt = Doubt(data_dir / "doubt" / f"sink-{config.id}")
+    given = GivenDoubt(data_dir / "doubt" / f"sink-{config.id}-given")
     sink: Sink | None = None
     try:
         await letters.start()
         await consumer.start()
         origin = Origin(settings["gateway_id"], await cluster_id(bootstrap, name))
-        feed = Feed(context, config, consumer, codec, doubt)
+        if given.one_by_one:
+            log.error(
+                "sink_takes_records_one_by_one", reason="it ended more than once while it gave them to the destination"
+            )
+        feed = Feed(context, config, consumer, codec, doubt, given)
         sink = sink_class(config, origin)
         await Delivery(context, config, feed, letters, sink).work()
     finally:
@@ -106,6 +112,7 @@ async def _deliver(context: Context, config: SinkConfig, sink_class: Any) -> Non
             await sink.close()
         await asyncio.gather(consumer.stop(3), letters.stop())
         doubt.close()
+        given.close()
 
 
 async def _stopped_within(context: Context, seconds: float) -> bool:
@@ -156,6 +163,7 @@ class Delivery:
             if filled is not None:
                 await self._write(filled)
             elif not self._context.stopping.is_set():
+                await self._in_time(self._sink.idle(), "answer while idle")
                 self._succeeded()
 
     async def _unless_stopping(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
@@ -174,7 +182,8 @@ class Delivery:
         await self._letters.send("poison", [_refused(poison) for poison in filled.poison])
         began = time.monotonic()
         try:
-            refused = await self._in_time(self._sink.write(filled.batch, filled.offsets), "write")
+            with self._feed.given.over(filled.spans):
+                refused = await self._in_time(self._sink.write(filled.batch, filled.offsets), "write")
         except NotConnected:
             self._feed.most = max(1, min(filled.total, self._feed.most) // 2)
             raise

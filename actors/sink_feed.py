@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from actors.context import Context
+from actors.sink_doubt import GivenDoubt, Span
 from actors.sink_start import Moved, start_offsets
 from actors.stage_doubt import Doubt, Range
 from schemas.gateway import SinkConfig
@@ -46,6 +47,8 @@ class Filled:
     batch: Batch = field(default_factory=Batch)
     poison: list[Poison] = field(default_factory=list)
     offsets: Offsets = field(default_factory=dict)
+    firsts: Offsets = field(default_factory=dict)
+    """The first offset of each partition that the destination is given records of."""
     counts: Counter[str] = field(default_factory=Counter)
     """Records of each topic."""
     size: int = 0
@@ -61,14 +64,27 @@ class Filled:
     def total(self) -> int:
         return self.counts.total()
 
+    @property
+    def spans(self) -> list[Span]:
+        """What the destination is given."""
+        return [(*place, first, self.offsets[place]) for place, first in self.firsts.items()]
+
 
 class Feed:
     """One consumer over all partitions of a sink's topics. `take` may run beside the collecting, nothing else."""
 
     def __init__(
-        self, context: Context, config: SinkConfig, consumer: StreamConsumer, codec: Codec, doubt: Doubt
+        self,
+        context: Context,
+        config: SinkConfig,
+        consumer: StreamConsumer,
+        codec: Codec,
+        doubt: Doubt,
+        given: GivenDoubt,
     ) -> None:
+        """`doubt` is over decoding; `given` is for whoever gives batches to the destination, and may ask for single records."""
         self._context, self._config, self._consumer, self._codec, self._doubt = context, config, consumer, codec, doubt
+        self.given = given
         self._places = [(topic, p) for topic in config.topics for p in range(context.config["partitions"])]
         self._next = Filled()
         self._in_hand: Filled | None = None
@@ -91,12 +107,15 @@ class Feed:
             dict(stored) if stored is not None else await self._consumer.committed(self._places)
         )
         firsts = await self._consumer.beginnings(self._places)
-        starts, moved = start_offsets(delivered, firsts, await self._consumer.ends(self._places))
+        ends = await self._consumer.ends(self._places)
+        starts, moved = start_offsets(delivered, firsts, ends)
         if any(m.to < m.at for m in moved):
             await asyncio.sleep(BEYOND_AGAIN_S)
-            starts, moved = start_offsets(delivered, firsts, await self._consumer.ends(self._places))
+            ends = await self._consumer.ends(self._places)
+            starts, moved = start_offsets(delivered, firsts, ends)
         for one in moved:
             self._say(one)
+        self.given.located(starts, ends)
         self._consumer.assign(starts)
         self._delivered, self._committed = starts, {}
         self._moved = {(m.topic, m.partition): m.to for m in moved}
@@ -157,7 +176,7 @@ class Feed:
                     async with asyncio.timeout(LOOK_EVERY_S):
                         await self._room.wait()
             else:
-                polled = await self._consumer.poll(min(POLL_MOST, self.most - self._next.total), POLL_WAIT_S)
+                polled = await self._consumer.poll(min(POLL_MOST, self._most - self._next.total), POLL_WAIT_S)
                 for place, messages in polled.items():
                     self._add(place, messages)
                 if sum(map(len, self._next.raw.values())) >= DECODE_FROM:
@@ -170,14 +189,19 @@ class Feed:
         if not filled.total:
             filled.began = time.monotonic()
         filled.raw.setdefault(place, []).extend(messages)
+        filled.firsts.setdefault(place, messages[0].offset)
         filled.offsets[place] = messages[-1].offset + 1
         filled.counts[place[0]] += len(messages)
         filled.size += sum([len(m.value or b"") for m in messages])
         oldest = messages[0].timestamp
         filled.oldest_ms = oldest if filled.oldest_ms is None else min(oldest, filled.oldest_ms)
 
+    @property
+    def _most(self) -> int:
+        return 1 if self.given.one_by_one else self.most
+
     def _full(self, filled: Filled) -> bool:
-        return filled.total >= self.most or filled.size >= self._config.batch_bytes
+        return filled.total >= self._most or filled.size >= self._config.batch_bytes
 
     # Taking.
 
@@ -216,6 +240,7 @@ class Feed:
         """The destination has this batch."""
         self._in_hand = self._waiting_since_ms = None
         self._delivered |= filled.offsets
+        self.given.passed(self._delivered)
         self._moved_on_at = time.monotonic()
         suspects = self._doubt.suspects
         if suspects and self._delivered.get((suspects.topic, suspects.partition), 0) >= suspects.next:
@@ -227,10 +252,23 @@ class Feed:
         raw, filled.raw = filled.raw, {}
         try:
             for place, messages in raw.items():
-                self._decode_messages(place, messages, filled)
+                if good := self._not_poison(place, messages, filled):
+                    self._decode_messages(place, good, filled)
         except Exception:
             self._doubt.proven()
             raise
+
+    def _not_poison(self, place: Partition, messages: list[Any], filled: Filled) -> list[Any]:
+        """All but the record that the worker ended over while the destination was given it."""
+        poison = self.given.poison
+        if poison is None or poison[:2] != place:
+            return messages
+        good = [message for message in messages if message.offset != poison[2]]
+        if len(good) < len(messages):
+            words = "the sink ended over giving it to the destination; it was not offered again"
+            self._set_aside(place, next(m for m in messages if m.offset == poison[2]), filled, words)
+            filled.firsts = {p: first for p, first in filled.firsts.items() if p != place or good}
+        return good
 
     def _decode_messages(self, place: Partition, messages: list[Any], filled: Filled) -> None:
         suspects = self._doubt.suspects
@@ -244,13 +282,16 @@ class Feed:
 
     def _decode_suspect(self, place: Partition, message: Any, filled: Filled) -> None:
         if self._doubt.poison and (*place, message.offset) in self._doubt.poison:
-            words = "the sink ended twice over this record; it was not decoded again"
-            poison = Poison(*place, message.offset, message.timestamp * 1000, message.key, message.value or b"", words)
-            filled.poison.append(poison)
+            self._set_aside(place, message, filled, "the sink ended twice over this record; it was not decoded again")
             return
         self._doubt.alone(Range(*place, message.offset, message.offset + 1))
         self._keep(filled, self._codec.decode(*place, [message]))
         self._doubt.done()
+
+    @staticmethod
+    def _set_aside(place: Partition, message: Any, filled: Filled, words: str) -> None:
+        value = message.value or b""
+        filled.poison.append(Poison(*place, message.offset, message.timestamp * 1000, message.key, value, words))
 
     @staticmethod
     def _keep(filled: Filled, decoded: Decoded) -> None:

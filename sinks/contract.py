@@ -79,6 +79,10 @@ class Sink(ABC):
     async def close(self) -> None:
         """May be called twice, and before connect."""
 
+    async def idle(self) -> None:  # noqa: B027 - only a destination with a standing connection can tell
+        """Called about once a second while there is nothing to write. Raises NotConnected if the destination has gone, so that
+        this is seen and mended before the next record comes."""
+
     async def unsent(self) -> list[RefusedRecord]:
         """Refused records kept in the same transaction as the data until `sent`, oldest first. The caller asks after each
         connect: those are the ones whose dead letter a crash may have prevented."""

@@ -10,6 +10,7 @@ may go to another one. Bounds on what the server does for us are therefore set i
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -75,7 +76,9 @@ class Session:
         readings = [records for records in batch.readings if len(records)]
         with self._transaction():
             ids = [self._catalog.of_table(records.table) for records in readings]
-            points = self._catalog.of_points(documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES)
+            points = self._catalog.of_points(
+                documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES
+            )
         with self._transaction():
             self._check_epoch()
             refused = self._write_documents(batch.documents, points)
@@ -97,21 +100,30 @@ class Session:
         with self._transaction():
             self._run(_FORGET_REFUSED, *self._who, *_places([(r.topic, r.partition, r.offset) for r in refused]))
 
+    def has_news(self) -> bool:
+        """Whether the server sent something unasked, or hung up. Does not block."""
+        return bool(select.select([self._connection], [], [], 0)[0])
+
+    def ask(self) -> None:
+        with self._transaction():
+            self._run("SELECT 1")
+
     def close(self) -> None:
         self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Everything within is committed, or nothing."""
-        with self._connection:
-            if self._each_time:
-                self._run(_SET, True, *self._each_time)
-            yield
+        """Everything within is committed, or nothing: after an error the connection is closed, which rolls back. To do it here
+        would put "connection already closed" in the place of the reason."""
+        if self._each_time:
+            self._run(_SET, True, *self._each_time)
+        yield
+        self._connection.commit()
 
     def _set_bounds(self) -> None:
         """On the server's side, so that nothing of ours lives on there when we are gone."""
         wanted = self._bounds()
-        with self._connection:
+        with self._transaction():
             known = dict(self._run("SELECT name, 1 FROM pg_settings WHERE name = ANY(%s)", list(wanted)))
             settings = [(name, value) for name, value in wanted.items() if name in known]
             columns = [list(column) for column in zip(*settings, strict=True)]

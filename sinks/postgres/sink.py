@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +28,7 @@ from sinks.postgres.session import Session
 T = TypeVar("T")
 
 CLOSE_WITHIN = 2.0
+ASK_EVERY_S = 15.0
 
 
 class PostgresSink(Sink):
@@ -37,6 +39,7 @@ class PostgresSink(Sink):
         self._session: Session | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._call: asyncio.Future[object] | None = None
+        self._asked_at = 0.0
 
     async def connect(self) -> Offsets:
         await self.close()
@@ -51,6 +54,13 @@ class PostgresSink(Sink):
     async def write(self, batch: Batch, offsets: Offsets) -> list[RefusedRecord]:
         session = self._connected()
         return await self._within(self._config.write_timeout, "writing", lambda: session.write(batch, offsets))
+
+    async def idle(self) -> None:
+        """A server that ends a connection says so on it, which costs nothing to see; one that hangs is found by asking."""
+        session, now = self._connected(), time.monotonic()
+        if session.has_news() or now - self._asked_at > ASK_EVERY_S:
+            await self._within(self._config.connect_timeout, "answering a question while idle", session.ask)
+            self._asked_at = now
 
     async def unsent(self) -> list[RefusedRecord]:
         return await self._within(self._config.write_timeout, "reading refused records", self._connected().unsent)

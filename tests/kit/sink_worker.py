@@ -1,26 +1,34 @@
 """A sink's worker without actors: its context, records for it to deliver, and what became of them.
 
-Run as a program (`python -m tests.kit.sink_worker CONFIG_JSON`) it is that worker in a process of its own, to be killed.
+Run as a program (`python -m tests.kit.sink_worker CONFIG_JSON [decode|give]`) it is that worker in a process of its own, to be killed;
+or to die by itself, as of a fault in a library, over a record that says b"deadly": while it is decoded or given to the destination.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+
+import psycopg2
 
 import sinks.postgres.config
 from actors.context import Context
 from actors.sink import run
 from schemas.records import Document, Series, Value
+from sinks.postgres.session import Session
 from stream.codec import Codec, SchemaIds, Template
 from stream.consumer import StreamConsumer
 from stream.producer import Parcel, StreamProducer
+from tests.kit.postgres import query
 from tests.kit.records import NOON
 
 
@@ -57,6 +65,22 @@ async def working(config: dict[str, Any]) -> AsyncIterator[Context]:
         context.stopping.set()
         async with asyncio.timeout(15):
             await task
+
+
+def stored(dsn: str) -> tuple[int, int]:
+    """Rows, and distinct values among them."""
+    if query(dsn, "SELECT to_regclass('readings')") == [(None,)]:
+        return 0, 0
+    return query(dsn, "SELECT count(*), count(DISTINCT value) FROM readings")[0]  # type: ignore[return-value]
+
+
+def stored_is(dsn: str, n: int) -> Callable[[], Any]:
+    async def equal() -> bool:
+        with suppress(psycopg2.OperationalError):  # away at the moment
+            return await asyncio.to_thread(stored, dsn) == (n, n)
+        return False
+
+    return equal
 
 
 async def until(holds: Callable[[], Any] | Callable[[], Awaitable[Any]], within_s: float = 20) -> None:
@@ -130,10 +154,46 @@ def rows(first: int, n: int) -> list[tuple[int, Value]]:
     return [(NOON + i, float(i)) for i in range(first, first + n)]
 
 
+async def start_worker(config: dict[str, Any], deadly: str = "") -> subprocess.Popen[bytes]:
+    return await asyncio.to_thread(
+        subprocess.Popen, [sys.executable, "-m", "tests.kit.sink_worker", json.dumps(config), deadly],
+        cwd=Path(__file__).parents[2], env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def _die_over(what: str) -> None:
+    """From now on a record that says b"deadly" ends this process as a fault in a library does: at once, without a word."""
+    make, write = Codec.__init__, Session.write
+
+    def deadly(wires: Iterable[bytes | None]) -> None:
+        if any(b"deadly" in (wire or b"") for wire in wires):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def making(self: Codec, *given: Any) -> None:
+        make(self, *given)
+        decode = self.decode
+
+        def decoding(topic: str, partition: int, messages: Any) -> Any:
+            deadly(m.value for m in messages)
+            return decode(topic, partition, messages)
+
+        self.decode = decoding  # type: ignore[method-assign]
+
+    def writing(self: Session, batch: Any, offsets: Any) -> Any:
+        deadly(wire for records in batch.readings for wire in records.wire)
+        return write(self, batch, offsets)
+
+    if what == "decode":
+        Codec.__init__ = making  # type: ignore[method-assign]
+    if what == "give":
+        Session.write = writing  # type: ignore[method-assign]
+
+
 async def _main(config: dict[str, Any]) -> None:
     worker_config("", Path(), "", config["sink"]["topics"], "")
     await run(Context(id=f"data_path/sinks/{config['sink']['id']}", config=config))
 
 
 if __name__ == "__main__":
+    _die_over("".join(sys.argv[2:]))
     asyncio.run(_main(json.loads(sys.argv[1])))

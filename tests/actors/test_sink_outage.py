@@ -1,0 +1,183 @@
+"""A database that is away, cut off, killed or hung under a working sink: waited for, seen, nothing lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from actors.context import Status
+from tests.kit.kafka import MakeTopic
+from tests.kit.postgres import Postgres, query
+from tests.kit.postgres_server import Server
+from tests.kit.records import series
+from tests.kit.sink_worker import (
+    Source,
+    rows,
+    stored_is,
+    until,
+    worker_config,
+    working,
+)
+from tests.kit.tcp_proxy import TcpProxy
+
+Unique = Callable[[str], str]
+QUICK = {"failures": 2, "pause": "200ms"}
+
+
+async def test_a_database_away_is_waited_for_and_the_breaker_is_seen(
+    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
+    topic = await new_topic()
+    config = worker_config(kafka, tmp_path, unique("s"), [topic], own_postgres.dsn)
+    async with Source(kafka, tmp_path) as source, working(config) as context:
+        await source.readings(topic, series(), rows(0, 100))
+        await until(stored_is(own_postgres.dsn, 100))
+        await asyncio.to_thread(own_postgres.stop)
+        await source.readings(topic, series(), rows(100, 100))
+        await until(lambda: context.facts["breaker"]["state"] == "open")
+        assert context.status is Status.UNHEALTHY
+        assert "the stream keeps the records" in (context.reason or "")
+        assert context.facts["breaker"]["failures"] >= 3
+        assert context.facts["breaker"]["next_trial_at"] > context.facts["breaker"]["since"]
+        await source.readings(topic, series(), rows(200, 100))
+        await until(lambda: context.gauges[f'lag{{topic="{topic}"}}'] == 200)
+        assert context.gauges["lag_s"] > 0
+        await asyncio.to_thread(own_postgres.start)
+        await until(stored_is(own_postgres.dsn, 300))
+        await until(lambda: context.status is Status.HEALTHY)
+        assert context.facts["breaker"]["state"] == "closed"
+        assert context.facts["breaker"]["failures"] == 0
+        assert context.counters["breaker_opened_total"] == 1
+        await until(lambda: context.gauges["lag_s"] == 0)
+
+
+async def test_a_database_away_at_the_start_does_not_hold_up_the_start(
+    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
+    topic = await new_topic()
+    async with TcpProxy(postgres.port) as proxy, Source(kafka, tmp_path) as source:
+        proxy.refuse = True
+        dsn = database.replace(f":{postgres.port}/", f":{proxy.port}/")
+        await source.readings(topic, series(), rows(0, 100))
+        async with working(worker_config(kafka, tmp_path, unique("s"), [topic], dsn)) as context:
+            await until(lambda: context.gauges.get(f'lag{{topic="{topic}"}}') == 100)
+            proxy.refuse = False
+            await until(stored_is(database, 100))
+
+
+async def test_connections_cut_at_random_double_and_lose_nothing(
+    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
+    topic = await new_topic(partitions=2)
+    chance = random.Random(7)
+    async with TcpProxy(postgres.port) as proxy, Source(kafka, tmp_path) as source:
+        dsn = database.replace(f":{postgres.port}/", f":{proxy.port}/") + "?sslmode=disable&gssencmode=disable"
+        config = worker_config(
+            kafka, tmp_path, unique("s"), [topic], dsn, partitions=2, breaker={"failures": 3, "pause": "100ms"}
+        )
+        async with working(config) as context:
+            for n in range(8):
+                proxy.cut_after = b"COMMIT" if n % 2 else None
+                for part in range(3):
+                    await source.readings(topic, series(), rows(300 * n + 100 * part, 100), part % 2)
+                if n % 2:
+                    await until(lambda n=n: proxy.cuts > n // 2)
+                else:
+                    written = context.counters.get("batches_total", 0) + chance.randrange(3)
+                    await until(lambda w=written: context.counters.get("batches_total", 0) >= w)
+                    proxy.cut()
+            await until(stored_is(database, 2400))
+            assert context.counters["failures_total"] >= 4
+        assert proxy.cuts == 4
+
+
+async def test_wrong_set_up_is_unhealthy_at_once_and_heals_without_a_restart(
+    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
+    topic, role = await new_topic(), unique("r").replace("-", "_")
+    dsn = database.replace("postgres@", f"{role}@")
+    async with Source(kafka, tmp_path) as source:
+        await source.readings(topic, series(), rows(0, 10))
+        async with working(worker_config(kafka, tmp_path, unique("s"), [topic], dsn)) as context:
+            await until(lambda: context.status is Status.UNHEALTHY)
+            assert f'role "{role}" does not exist' in (context.reason or "")
+            assert context.facts["breaker"]["state"] == "open"
+            query(database, f"CREATE ROLE {role} LOGIN SUPERUSER")
+            await until(stored_is(database, 10))
+            await until(lambda: context.status is Status.HEALTHY)
+    query(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_a_killed_backend_and_its_crash_recovery_lose_and_double_nothing(
+    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
+    """kill -9 of the process that serves us: PostgreSQL then ends all the others and recovers. What was being committed is
+    known only from the offsets."""
+    topic = await new_topic()
+    config = worker_config(kafka, tmp_path, unique("s"), [topic], own_postgres.dsn, breaker=QUICK)
+    async with Source(kafka, tmp_path) as source, working(config) as context:
+        for n in range(4):
+            await until(lambda n=n: context.counters.get("connects_total", 0) > n)
+            serving = await serving_pid(own_postgres.dsn)
+            writing = asyncio.create_task(source.readings(topic, series(), rows(3000 * n, 3000)))
+            stored_before = context.counters.get(f'stored_total{{topic="{topic}"}}', 0)
+            await until(lambda b=stored_before: context.counters.get(f'stored_total{{topic="{topic}"}}', 0) > b)
+            os.kill(serving, signal.SIGKILL)
+            await writing
+        await until(stored_is(own_postgres.dsn, 12_000), 40)
+        await until(lambda: context.counters["failures_total"] >= 4)
+        await until(lambda: context.status is Status.HEALTHY)
+
+
+async def test_a_database_that_ends_while_nothing_happens_is_noticed(
+    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
+    config = worker_config(kafka, tmp_path, unique("s"), [await new_topic()], own_postgres.dsn)
+    async with working(config) as context:
+        await until(lambda: context.status is Status.HEALTHY)
+        await asyncio.to_thread(own_postgres.stop)
+        await until(lambda: context.status is Status.UNHEALTHY)
+        assert "terminating connection due to administrator command" in (context.reason or "") or "refused" in (
+            context.reason or ""
+        )
+        await asyncio.to_thread(own_postgres.start)
+        await until(lambda: context.status is Status.HEALTHY)
+
+
+async def test_a_server_that_hangs_without_a_word_is_given_up_and_taken_up_again(
+    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+) -> None:
+    """Stopped processes keep their sockets open: no reset, no answer."""
+    topic = await new_topic()
+    short = {"write_timeout": "500ms", "connect_timeout": "500ms", "breaker": QUICK}
+    async with Source(kafka, tmp_path) as source:
+        async with working(worker_config(kafka, tmp_path, unique("s"), [topic], own_postgres.dsn, **short)) as context:
+            await source.readings(topic, series(), rows(0, 100))
+            await until(stored_is(own_postgres.dsn, 100))
+            hung = [await serving_pid(own_postgres.dsn), own_postgres.pid]
+            for pid in hung:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                await source.readings(topic, series(), rows(100, 100))
+                await until(lambda: context.facts["breaker"]["state"] == "open")
+                assert (
+                    "took longer than 0.5 s" in context.facts["breaker"]["reason"]
+                    or "still hangs" in context.facts["breaker"]["reason"]
+                )
+            finally:
+                for pid in reversed(hung):
+                    os.kill(pid, signal.SIGCONT)
+            await until(stored_is(own_postgres.dsn, 200))
+            await until(lambda: context.status is Status.HEALTHY)
+
+
+async def serving_pid(dsn: str) -> int:
+    """The process of the database that serves the sink."""
+    found = await asyncio.to_thread(
+        query, dsn, "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'streamforge%%' AND %s", True
+    )
+    return int(found[0][0])
