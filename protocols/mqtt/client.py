@@ -7,6 +7,7 @@ thread reads without a bound, and its QoS 2 acknowledges before anything is stor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 import ssl
@@ -23,10 +24,10 @@ from protocols.mqtt import tls, words
 from protocols.mqtt.config import MqttConfig
 from protocols.mqtt.engine import Engine, Pipe
 from protocols.mqtt.frames import PUBREL, Malformed, Publish, Splitter
-from protocols.mqtt.freshness import Freshness
 from protocols.mqtt.inbox import Inbox
 from protocols.mqtt.ledger import Ledger
 from protocols.mqtt.mapping import Message
+from protocols.mqtt.watch import Watch
 
 CONNACK: Final = 2
 PINGRESP: Final = 13
@@ -59,16 +60,13 @@ class Connection(asyncio.Protocol):
         self.keepalive: float = config.keepalive
         self.heard = self.spoke = self.loop.time()
         self.timer: asyncio.TimerHandle | None = None
-        self.freshness = Freshness()
-        self.watched = any(one.time == "arrival" for one in config.subscriptions)
-        """Only who stamps messages with their arrival needs to know that they are new."""
-        self.watch: asyncio.TimerHandle | None = None
+        self.watch = Watch(self._ping, self._unacknowledged)
         self.pings = self.pongs = 0
-        self.question: int | None = None
-        """The ping whose answer `freshness` waits for."""
         self.unreleased: set[int] = set()
         """Packet ids of QoS 2 that the broker still counts, between PUBREC and PUBREL."""
         self.paused = self.closing = False
+        self.released = asyncio.Event()
+        """While closing: no exchange of QoS 2 is half done any more."""
         self.taken_over = self.by_broker = self.session_present = False
         self.subscribing = 0
         """How often we have sent SUBSCRIBE."""
@@ -155,10 +153,9 @@ class Connection(asyncio.Protocol):
         self.keepalive = min(
             self.config.keepalive, getattr(properties, "ServerKeepAlive", None) or self.config.keepalive
         )
-        self.freshness.opened(self.accepted_at, session_present=flags.session_present)
         self._tick()
-        if self.watched:
-            self._look()
+        if any(one.time == "arrival" for one in self.config.subscriptions):
+            self.watch.start(session_present=flags.session_present)
         if not self.accepted.done():
             self.accepted.set_result(None)
 
@@ -198,6 +195,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
+            self._release(data)
             return
         self.heard = self.loop.time()
         arrived = time.time_ns() // 1000
@@ -234,10 +232,10 @@ class Connection(asyncio.Protocol):
     def _publish(self, packet: Publish, arrived: int) -> None:
         self._count("messages_total")
         ticket = None
-        doubt = self.freshness.doubt(self.heard) if self.watched else None
+        doubt = self.watch.doubt()
         if packet.qos:
             ticket = self.ledger.came(packet)
-            self.freshness.message(self._unacknowledged())
+            self.watch.message()
             if ticket is None:
                 self._count("repeated_total")
                 return
@@ -267,10 +265,17 @@ class Connection(asyncio.Protocol):
         if kind == PINGRESP:
             self.ledger.pong()
             self.pongs += 1
-            if self.pongs == self.question:
-                self.question = None
-                self.freshness.answered(self.loop.time())
+            self.watch.answered(self.pongs)
         self.engine.take(packet)
+
+    def _release(self, data: bytes) -> None:
+        """Closing: only PUBREL counts. Without its PUBCOMP some brokers send the whole message again."""
+        with contextlib.suppress(Malformed):
+            for packet in self.splitter.feed(data) if self.unreleased else []:
+                if isinstance(packet, bytes) and packet[0] >> 4 == PUBREL:
+                    self._other(packet)
+        if not self.unreleased:
+            self.released.set()
 
     # From the adapter
 
@@ -293,7 +298,7 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     async def close(self) -> None:
-        """DISCONNECT, then wait until the broker ends the connection. Never raises.
+        """End what QoS 2 has begun, DISCONNECT, then wait until the broker ends the connection. Never raises.
 
         Closing at once could reset the connection, with what comes in unread, and the broker would lose our last acknowledgements.
         """
@@ -301,9 +306,15 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.closing = True
+        self.watch.stop()
         self.inbox.finish("closed")
         if self.paused:
             self.transport.resume_reading()
+        if self.unreleased:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self.released.wait()
+            self.unreleased.clear()
         self.engine.disconnect()
         self.pipe.flush()
         try:
@@ -335,32 +346,24 @@ class Connection(asyncio.Protocol):
             self._ping()
         self.timer = self.loop.call_later(self.keepalive / 4, self._tick)
 
-    def _look(self) -> None:
-        """Ask whether the broker's queue is empty, unless an answer is still to come."""
-        if self.gone.is_set() or self.inbox.end is not None:
-            return
-        if self.question is None:
-            self.freshness.asks(self._unacknowledged())
-            self._ping()
-            self.question = self.pings
-        self.watch = self.loop.call_later(self.freshness.wait_s(self.loop.time()), self._look)
-
     def _unacknowledged(self) -> int:
         return len(self.ledger.waiting) + len(self.unreleased)
 
-    def _ping(self) -> None:
+    def _ping(self) -> int:
+        """Its number; the answers come in order."""
         self.spoke = self.loop.time()
         self.pings += 1
         self.ledger.ping()
         self.engine.ping()
+        return self.pings
 
     def _lose(self, reason: str) -> None:
         """It is over; the first reason counts."""
         said = f"MQTT broker {self.config.host}:{self.config.real_port}: {reason}"
         self.inbox.finish(said)
-        for timer in (self.timer, self.watch):
-            if timer:
-                timer.cancel()
+        self.watch.stop()
+        if self.timer:
+            self.timer.cancel()
         for waiting in (self.accepted, self.subscribed):
             if not waiting.done():
                 waiting.set_exception(NotConnected(said))

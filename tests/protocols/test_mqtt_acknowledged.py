@@ -181,3 +181,16 @@ async def test_rejects_are_acknowledged_after_they_are_stored_too(mosquitto):
             batch.delivered()
         assert [(reject.rule, reject.payload) for reject in rejects] == [("type", b"one"), ("utf8", b"\xff\xfe")]
         assert await numbers(one, 1) == [3]
+
+
+@VERSIONS
+async def test_an_orderly_end_leaves_no_exchange_of_qos_2_half_done(mosquitto, version):
+    """Some brokers (aedes) send the whole message again when PUBCOMP is missing; nobody could tell it from a new one."""
+    broker = mosquitto(lines=["max_inflight_messages 0"])
+    sender = mosquitto.publisher(broker)
+    async with connected(broker.port, {**RAW, "qos": 2}, version=version) as one:
+        await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(100)], 2)
+        assert await numbers(one, 100) == list(range(100))
+    await until(lambda: "Received DISCONNECT from streamforge-hall" in broker.log())
+    before, _, _ = broker.log().partition("Received DISCONNECT from streamforge-hall")
+    assert before.count("Received PUBCOMP from streamforge-hall") == 100

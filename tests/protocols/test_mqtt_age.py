@@ -39,7 +39,7 @@ async def test_retained_values_come_once_and_uncertain(mosquitto, version):
 
 async def trusted(one):
     """The broker's queue was seen empty."""
-    await until(lambda: one.connection.freshness.doubt(one.connection.loop.time()) is None)
+    await until(lambda: one.connection.watch.doubt() is None)
 
 
 def queued_for(mosquitto, version, qos=1, **more):
@@ -87,7 +87,7 @@ async def test_what_waited_for_a_slow_stream_in_the_broker_is_not_stamped_as_new
         await asyncio.to_thread(sender.send_many, [("t/a", str(n)) for n in range(3)])
         first = await read(one)
         assert [r.status for r in first.readings] == [Quality.GOOD]
-        await until(lambda: one.connection.freshness.doubt(one.connection.loop.time()))
+        await until(one.connection.watch.doubt)
         first.delivered()
         readings, _ = await collect(one, lambda found, _: len(found) >= 2)
         assert [(r.status, r.device_time, r.reason) for r in readings] == [(Quality.UNCERTAIN, None, SLOW)] * 2
