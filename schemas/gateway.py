@@ -58,9 +58,11 @@ Host = Annotated[str, AfterValidator(_host), Field(max_length=253)]
 
 
 class Model(BaseModel):
-    """Strict: unknown fields are errors, values never change after validation, infinity and NaN are no settings."""
+    """Strict: unknown fields are errors, values never change after validation, infinity and NaN are no settings, and no error repeats a secret."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 def points_once(found: Iterable[tuple[tuple[str | None, str], Where]]) -> list[tuple[Where, str]]:

@@ -7,6 +7,7 @@ field it is about ("range: ..."). One that knows several places raises Mistakes.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import math
 import re
@@ -101,14 +102,26 @@ def switches(model: type[BaseModel], data: Any, place: Where = ()) -> list[Mista
         return []
     found = []
     for name, given in data.items():
-        field = model.model_fields.get(name)
-        kinds = set(_kinds(field.annotation)) if field else set()
-        for at, one in [((), given)] + [((i,), e) for i, e in enumerate(given if isinstance(given, list) else [])]:
-            if isinstance(one, bool) and kinds & {int, float} and bool not in kinds:
+        numbers_only, inner = _kind_of(model, name)
+        if not isinstance(given, bool | list | dict):
+            continue
+        inside = enumerate(given) if isinstance(given, list) else ()
+        for at, one in [((), given), *(((i,), each) for i, each in inside)]:
+            if numbers_only and isinstance(one, bool):
                 found.append(Mistake((*place, name, *at), f"{shown(one)} is not a number", shown(one)))
-            for inner in _inner(field.annotation)[:1] if field else ():
+            if inner is not None and isinstance(one, dict):
                 found += switches(inner, one, (*place, name, *at))
     return found
+
+
+@functools.cache
+def _kind_of(model: type[BaseModel], name: str) -> tuple[bool, type[BaseModel] | None]:
+    """Whether a field takes numbers and no switches, and the model of the sections in it."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return False, None
+    kinds = set(_kinds(field.annotation))
+    return bool(kinds & {int, float}) and bool not in kinds, next(iter(_inner(field.annotation)), None)
 
 
 def _kinds(annotation: Any) -> list[Any]:
