@@ -95,6 +95,7 @@ async def start(
         "SIGKILL",
         *map(str, command),
         cwd=cwd,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},  # in the locale C, a service's, Java finds no folder with an umlaut
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

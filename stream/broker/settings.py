@@ -135,7 +135,14 @@ class Place:
 
 
 def _lines(table: dict[str, str | int]) -> str:
-    return "".join(f"{name}={value}\n" for name, value in table.items())
+    return "".join(f"{name}={escaped(str(value))}\n" for name, value in table.items())
+
+
+def escaped(text: str) -> str:
+    """As Java reads a properties file: in Latin-1, so that a folder with an umlaut would be another folder."""
+    units = text.replace("\\", "\\\\").encode("utf-16-be", "surrogatepass")
+    codes = [int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2)]
+    return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)
 
 
 def _values(*tables: dict[str, tuple[str | int, str]]) -> dict[str, str | int]:
@@ -206,8 +213,8 @@ def log_properties(logs: Path) -> str:
 shutdownHook=disable
 appender.file.type=RollingFile
 appender.file.name=file
-appender.file.fileName={logs}/kafka.log
-appender.file.filePattern={logs}/kafka.log.%i
+appender.file.fileName={escaped(str(logs))}/kafka.log
+appender.file.filePattern={escaped(str(logs))}/kafka.log.%i
 appender.file.layout.type=PatternLayout
 appender.file.layout.pattern=%d{{ISO8601}} %p %m (%c{{1}})%n
 appender.file.policies.type=Policies

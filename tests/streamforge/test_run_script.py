@@ -150,8 +150,8 @@ def test_a_named_python_that_does_not_fit_is_refused(checkout):
             0,
         ),
         (
-            "WARNING: Retrying after NewConnectionError('no route to host'): /simple/x/\nERROR: No matching distribution found",
-            "try 3 of 3 failed: NewConnectionError('no route to host')",
+            "WARNING: Retrying after NewConnectionError('<pip 0x7f>: Failed to establish a new connection: [Errno -3] name resolution'): /simple/x/\nERROR: No matching distribution found",
+            "try 3 of 3 failed: Failed to establish a new connection: [Errno -3] name resolution\n",
             3,
         ),
     ],
