@@ -48,7 +48,8 @@ _WORDS = {
     r"no password supplied|password authentication failed|SASL authentication failed": "check `password` and the user in `dsn`",
     r"server does not support SSL|certificate|private key|SSL error: (?!.*eof)": "check sslmode in `dsn` and the certificates",
     r"invalid (connection option|(sslmode|channel_binding|target_session_attrs) value|integer value)": "correct `dsn`",
-    r"no such (user|database)|unsupported startup parameter|auth failed": "see the configuration of PgBouncer",
+    r'(database|role) ".*" does not exist': "create it there, or correct `dsn`, or the configuration of PgBouncer",
+    r"no such (user|database)|unsupported startup parameter|auth(entication)? failed": "see the configuration of PgBouncer",
 }
 
 

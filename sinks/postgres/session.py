@@ -4,8 +4,8 @@ A batch, its offsets and its refused records are one transaction. Two workers of
 still live, or its last transaction may, when the new one starts): each new session raises the sink's epoch, which waits for an
 unfinished transaction, and each transaction checks it.
 
-Nothing is expected to last on the server from one transaction to the next, as behind a pooler (PgBouncer in transaction mode) each
-may go to another one. Bounds on what the server does for us are therefore set in each transaction there, else once.
+Behind a pooler (PgBouncer in transaction mode) each transaction may be served by another connection, which others use as well.
+There nothing is expected or left to last: settings and staging tables are those of one transaction.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Session:
         self._epoch = 0
         self._each_time: list[list[str]] = []
         """Names and values of settings that each transaction begins with."""
+        self._pooled = False
 
     def start(self) -> Offsets:
         """Make what is missing, put an older session out of force, return the offsets stored with the data."""
@@ -83,7 +84,9 @@ class Session:
             self._check_epoch()
             refused = self._write_documents(batch.documents, points)
             if readings:
-                refused += write_readings(self._connection, self._names, self._catalog, self._pace, readings, ids)
+                refused += write_readings(
+                    self._connection, self._names, self._catalog, self._pace, readings, ids, self._pooled
+                )
             refused.sort(key=lambda r: (r.topic, r.partition, r.offset))
             self._store(offsets, refused)
         return refused
@@ -127,8 +130,9 @@ class Session:
             known = dict(self._run("SELECT name, 1 FROM pg_settings WHERE name = ANY(%s)", list(wanted)))
             settings = [(name, value) for name, value in wanted.items() if name in known]
             columns = [list(column) for column in zip(*settings, strict=True)]
-            if self._run("SELECT pg_backend_pid()") != [(self._connection.info.backend_pid,)]:
-                self._each_time = columns  # a pooler lies between: it names another process than the one that answers
+            self._pooled = self._run("SELECT pg_backend_pid()") != [(self._connection.info.backend_pid,)]
+            if self._pooled:  # it names another process than the one that answers
+                self._each_time = columns
             else:
                 self._run(_SET, False, *columns)
 
@@ -173,7 +177,9 @@ class Session:
 
         def attempt(rows: Rows) -> Failure | None:
             stream = documents.encode([encoded[row] for row in rows])
-            return attempted(self._connection, upsert(self._names, table.name, table.key, table.columns, stream))
+            return attempted(
+                self._connection, upsert(self._names, table.name, table.key, table.columns, stream, self._pooled)
+            )
 
         return [documents.refused(newest[row], reason) for row, reason in isolate(np.arange(len(newest)), attempt)]
 
