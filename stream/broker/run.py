@@ -126,6 +126,10 @@ class Broker:
         return self.place.root / name
 
     def _write_files(self) -> None:
+        if "," in str(self.place.data):
+            raise DataError(
+                f"{self.place.data} has a ',' in its name, which Kafka takes for the end of the name; choose another data directory"
+            )
         self._file("server.properties").write_text(broker_settings.broker_properties(self.place, self._durability))
         self._file("controller.properties").write_text(broker_settings.controller_properties(self.place))
         self._file("log4j2.properties").write_text(broker_settings.log_properties(self.place.logs))
