@@ -22,6 +22,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from actors import guard
 from streamforge.demo import signals
+from streamforge.demo.address_space import SmallServer
 
 OPCUA_NAMESPACE = "urn:streamforge:demo:ovens"
 CHANGE_EVERY_S = 0.1
@@ -67,8 +68,9 @@ async def run_modbus(port: int) -> None:
 
 
 async def run_opcua(port: int) -> None:
-    server = Server()
+    server = Server(iserver=SmallServer())
     await server.init()
+    guard.give_memory_back()
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}/plant")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     namespace = await server.register_namespace(OPCUA_NAMESPACE)
