@@ -22,6 +22,7 @@ from schemas.gateway import StreamConfig
 from stream.broker import aot as broker_aot
 from stream.broker import java as broker_java
 from stream.broker.claim import Claim
+from stream.broker.data import in_words
 from stream.broker.run import Broker, BrokerDied, Started
 from stream.broker.settings import STRAY, SWALLOWED, Place
 from stream.broker.transactions import Watch, settle
@@ -66,11 +67,17 @@ async def run(context: Context) -> None:
         await _watch_external(context, stream.bootstrap)
         return
     place = Place(Path(context.config["data_dir"]) / "stream", stream.port)
-    claim = await Claim.take(place.root)
     try:
-        await _run_own(context, stream, place, claim)
-    finally:
-        claim.release()
+        claim = await Claim.take(place.root)
+        try:
+            await _run_own(context, stream, place, claim)
+        finally:
+            claim.release()
+    except OSError as error:
+        words = in_words(error, place.root)
+        if words is None:
+            raise
+        raise words from error
 
 
 async def _run_own(context: Context, stream: StreamConfig, place: Place, claim: Claim) -> None:

@@ -150,8 +150,8 @@ def _posix_lock_holder(descriptor: int) -> int | None:
     return None
 
 
-def refuse_taken_port(port: int) -> None:
-    """Claimed when somebody listens on the port already."""
+def refuse_taken_port(port: int, what: str = "") -> None:
+    """Claimed when somebody listens on the port already; `what` says why this one is needed, if that is not plain."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -161,7 +161,7 @@ def refuse_taken_port(port: int) -> None:
         except OSError as error:
             problem = error
     raise Claimed(
-        f"Port {port} of 127.0.0.1 is taken by {named(_listener(port))} ({problem.strerror}). Right would be to stop it, or another `stream.port`"
+        f"Port {port} of 127.0.0.1{what} is taken by {named(_listener(port))} ({problem.strerror}). Right would be to stop it, or another `stream.port`"
     )
 
 

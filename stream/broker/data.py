@@ -7,8 +7,10 @@ cluster is refused in words, and a damaged meta.properties is written anew. Not 
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
+import pwd
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, replace
@@ -36,6 +38,42 @@ class Identity:
     def meta_properties(self) -> str:
         """Kafka's meta.properties for this identity."""
         return f"cluster.id={self.cluster}\ndirectory.id={self.directory}\nnode.id={NODE_ID}\nversion=1\n"
+
+
+def in_words(error: OSError, root: Path) -> DataError | None:
+    """What the operating system refused below `root`; None when it is not about a file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(
+            f"The disk of {root} is full, or this user's share of it. Free some space, or name another data_dir"
+        )
+    file = error.filename if error.filename is not None else root
+    if error.errno == errno.EROFS:
+        return DataError(
+            f"{file} is on a file system that is mounted read-only: often the kernel's answer to a failing disk. See dmesg"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        me = _user(os.geteuid())
+        return DataError(
+            f"{file} may not be read or written by {me}, the user of this gateway{_whose(file)}. "
+            f"Right would be that all of {root} belongs to {me} (chown -R), or another data_dir"
+        )
+    if error.filename is None or isinstance(error, ConnectionError | TimeoutError):
+        return None
+    return DataError(f"{file}: {error.strerror}. Right would be a data_dir on a local disk where this user may write")
+
+
+def _whose(file: object) -> str:
+    try:
+        return f"; it belongs to {_user(os.stat(str(file)).st_uid)}"  # noqa: PTH116 - whatever was named
+    except OSError:
+        return ""
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def new_cluster_id() -> str:

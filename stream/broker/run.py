@@ -90,7 +90,7 @@ class Broker:
         try:
             verdict = self.data.examine()
             refuse_taken_port(self.place.port)
-            refuse_taken_port(self.place.controller_port)
+            refuse_taken_port(self.place.controller_port, " (the one after `stream.port`, for Kafka's controller)")
             self._write_files()
             repaired = await asyncio.to_thread(self._heal, verdict) if verdict != "format" else ()
             if verdict == "format":

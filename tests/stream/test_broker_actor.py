@@ -214,6 +214,39 @@ async def test_a_taken_port_of_a_stranger_is_named_before_any_jvm_starts(tmp_pat
             await broker_actor.run(Context(id="b", config=config(tmp_path, port)))
 
 
+async def test_the_controllers_port_is_named_as_such(tmp_path: Path) -> None:
+    port = free_ports()
+    words = rf"Port {port + 1} of 127.0.0.1 \(the one after `stream.port`, for Kafka's controller\) is taken by pid"
+    with socket.create_server(("127.0.0.1", port + 1)), pytest.raises(Claimed, match=words):
+        await broker_actor.run(Context(id="b", config=config(tmp_path, port)))
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [(PermissionError(13, "Permission denied", "FILE"), "FILE may not be read or written by .*, the user of this gateway.* Right would be that all of"),
+     (OSError(28, "No space left on device"), "is full, or this user's share of it. Free some space"),
+     (OSError(30, "Read-only file system", "FILE"), "FILE is on a file system that is mounted read-only"),
+     (NotADirectoryError(20, "Not a directory", "FILE"), "FILE: Not a directory. Right would be a data_dir on a local disk")],
+)  # fmt: skip
+async def test_what_the_operating_system_refuses_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: OSError, words: str
+) -> None:
+    """As root nothing is refused, so it is only played."""
+
+    def refuse(*_: object) -> None:
+        raise refused
+
+    monkeypatch.setattr("stream.broker.data.Data.examine", refuse)
+    with pytest.raises(DataError, match=words):
+        await broker_actor.run(Context(id="b", config=config(tmp_path)))
+
+
+async def test_a_data_dir_below_a_file_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file.*: Not a directory. Right would be"):
+        await broker_actor.run(Context(id="b", config=config(tmp_path / "file" / "data")))
+
+
 async def test_data_of_a_newer_kafka_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "stream"
     root.mkdir()
