@@ -147,6 +147,7 @@ class StreamProducer:
         builder = _filled(self._open.create_batch(), pack)
         send = self._open.send_batch(builder, first.topic, partition=first.partition)
         future: asyncio.Future[Any] = await self._in_time(send, "take records", within_s)
+        future.add_done_callback(_forget)  # whoever waits for it hears of its error all the same
         place = first.topic, first.partition
         self._sent[place] = self._sent.get(place, 0) + builder.record_count()
         return future
@@ -282,6 +283,6 @@ def _discard(accumulator: Any) -> None:
 
 
 def _forget(future: asyncio.Future[Any]) -> None:
-    """Nobody waits for it any more. An error has to be looked at, or asyncio complains that nobody did."""
+    """Perhaps nobody waits for it any more. An error has to be looked at, or asyncio complains that nobody did."""
     if not future.cancel() and not future.cancelled():
         future.exception()

@@ -112,12 +112,14 @@ async def test_a_producer_that_is_given_up_leaves_no_complaint(kafka, unique, ne
     await producer.submit([Parcel(topic, 0, [b"k"], [b"x"], 1_700_000_000_000)])
     await producer.settle()
     accumulator = producer._client._message_accumulator
-    await producer.hand_over([Parcel(topic, 0, [b"k"], [b"y"], 1_700_000_000_000)])
+    waited_for = await producer.hand_over([Parcel(topic, 0, [b"k"], [b"y"], 1_700_000_000_000)])
     place = TopicPartition(topic, 0)
     accumulator.reenqueue(accumulator._pop_batch(place))
     producer._client._txn_manager.fatal_error(KafkaError("the coordinator is gone"))
     await producer.give_up()
-    del accumulator, producer
+    await asyncio.wait({waited_for}, timeout=5)
+    assert waited_for.done()
+    del accumulator, producer, waited_for
     gc.collect()
     await asyncio.sleep(0)
     assert complaints == []
