@@ -80,6 +80,15 @@ async def run(context: Context) -> None:
             task.result()
 
 
+def next_step(*, away: bool, stream: bool, own: Health) -> str | None:
+    """What a person should do about the first of the troubles; None stands for the general advice about a source that is away."""
+    if away:
+        return own.next_step
+    if stream:
+        return STREAM_STEP
+    return own.next_step or POINTS_STEP if own.degraded else None
+
+
 async def _ended(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=CLOSE_WITHIN_S)
@@ -285,12 +294,9 @@ class _Worker:
         context.health(Status.DEGRADED if trouble else Status.HEALTHY, "; ".join(trouble) or None, self._next_step(own))
 
     def _next_step(self, own: Health) -> str | None:
-        """For the first of the troubles; None stands for the general advice about a source that is away."""
         if self._away:
-            return self._advice
-        if self._outbox.trouble or self._hold.full:
-            return STREAM_STEP
-        return own.next_step or POINTS_STEP if own.degraded else None
+            return next_step(away=True, stream=False, own=Health(next_step=self._advice))
+        return next_step(away=False, stream=bool(self._outbox.trouble or self._hold.full), own=own)
 
     def _error(self, counter: str, words: str) -> None:
         self._context.count(counter)
