@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from protocols.opcua.identity import Identity, identity, own_warnings
 from protocols.opcua.inbox import Inbox
 from protocols.opcua.items import items_of
 from protocols.opcua.link import Link, open_link
+from protocols.opcua.messages import refusal
 from protocols.opcua.polls import Poller, groups_of
-from protocols.opcua.quality import words
 from protocols.opcua.receipts import Receipts
 from protocols.opcua.recovery import Recovery
 from protocols.opcua.resolve import resolve
@@ -58,26 +59,18 @@ class OpcUaAdapter(Adapter):
         self._identity = await asyncio.to_thread(identity, self._config)
         self._link = await open_link(self._config, self._identity)
         # With thousands of points this takes longer than a connection may, so that read() already runs meanwhile.
-        self._start(self._set_up(self._link), "set-up")
+        self._start(partial(self._set_up, self._link), "set-up")
 
     async def _set_up(self, link: Link) -> None:
-        try:
-            await self._find_and_follow(link)
-        except (ua.UaStatusCodeError, Refused) as refused:
-            raise NotConnected(
-                f"{self._config.endpoint}: the server refuses what is needed: {words(refused.code)}"
-            ) from None
-
-    async def _find_and_follow(self, link: Link) -> None:
         self._inbox.put(failed(await resolve(link, self._items)))
         if any(item.config.mode == "subscribe" for item in self._items):
             await self._subscribe(link)
         groups = groups_of(self._items, time.monotonic())
         if groups:
             self._poller = Poller(link, groups, self._inbox, self._counters)
-            self._start(self._poller.run(), "polls")
+            self._start(self._poller.run, "polls")
         self._caretaker = Caretaker(link, self._config, self._items, self._inbox, self._subscription)
-        self._start(self._caretaker.run(), "caretaker")
+        self._start(self._caretaker.run, "caretaker")
 
     async def _subscribe(self, link: Link) -> None:
         """First what the server kept of the subscription before, then a new one."""
@@ -94,12 +87,19 @@ class OpcUaAdapter(Adapter):
         except BaseException:
             await made.end()
             raise
-        self._start(made.run(), "subscription")
+        self._start(made.run, "subscription")
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=f"{self._config.id} {name}")
+    def _start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        task = asyncio.create_task(self._unless_refused(work, name), name=f"{self._config.id} {name}")
         task.add_done_callback(self._ended)
         self._tasks.append(task)
+
+    async def _unless_refused(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """What a server refuses outright is no mistake of this process: the connection ends, with its words."""
+        try:
+            await work()
+        except (ua.UaStatusCodeError, Refused) as refused:
+            raise NotConnected(refusal(self._config, name, refused.code)) from None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """The first task that fails ends the connection: read() raises what it raised."""

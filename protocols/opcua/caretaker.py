@@ -36,7 +36,7 @@ class Caretaker:
     async def run(self) -> None:
         """Until the connection is over. Raises NotConnected."""
         every = {
-            "heartbeat": min(_HEARTBEAT_S, self.config.session_timeout / 3),
+            "heartbeat": min(_HEARTBEAT_S, self.link.session_timeout / 3),
             "renew": self.link.renew_after,
             "retry": self.config.retry_nodes,
         }

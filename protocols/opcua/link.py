@@ -6,11 +6,13 @@ owner of retries is the caller. What to ask the server is subscription.py's and 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from asyncua import ua
 from asyncua.client.client import Client
@@ -35,8 +37,15 @@ _POLICIES: dict[str, Any] = {
     "Aes256_Sha256_RsaPss": SecurityPolicyAes256Sha256RsaPss,
 }
 _NONE = "http://opcfoundation.org/UA/SecurityPolicy#None"
+_TOO_MUCH = frozenset({0x80100000, 0x80B80000, 0x80B90000, 0x80080000, 0x80800000})
+"""BadTooManyOperations, BadRequestTooLarge, BadResponseTooLarge, BadEncodingLimitsExceeded, BadTcpMessageTooLarge."""
 _LOGGING_IN = "logging in"
 _CLOSE_S = 2.0
+
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class NoAnswer(NotConnected):
@@ -45,7 +54,7 @@ class NoAnswer(NotConnected):
 
 @dataclass(slots=True)
 class Limits:
-    """How many operations the server takes in one request."""
+    """How many operations the server takes in one request: what it says of itself, or half of what was too much."""
 
     read: int = 1000
     items: int = 1000
@@ -73,6 +82,28 @@ class Link:
     async def ask(self, call: Any, name: str) -> Any:
         """One of asyncua's own service calls, with the same deadline and exceptions as `call`."""
         return await self._translated(call, name)
+
+    async def in_parts(
+        self, limit: Literal["read", "items", "paths"], whole: list[T], ask: Callable[[list[T]], Awaitable[R]]
+    ) -> AsyncIterator[tuple[list[T], R]]:
+        """Ask for all, in as many requests as it takes: a part the server calls too large is halved, and that is remembered.
+
+        Raises what `ask` raises.
+        """
+        at = 0
+        while at < len(whole):
+            some = whole[at : at + getattr(self.limits, limit)]
+            try:
+                answer = await ask(some)
+            except ua.UaStatusCodeError as refused:
+                if refused.code not in _TOO_MUCH or len(some) == 1:
+                    raise
+                setattr(self.limits, limit, len(some) // 2)
+                said = f"{len(some)} {limit} in one request: {quality.name(refused.code)}"
+                _log.info("%s: %s; half as many from now on", self.config.endpoint, said)
+                continue
+            at += len(some)
+            yield some, answer
 
     async def publish(self, request: Any) -> bytes:
         """A Publish request is answered when there is something to say, so its deadline is its sender's."""
@@ -102,6 +133,12 @@ class Link:
     def renew_after(self) -> float:
         """Seconds until the channel's keys must be renewed: three quarters of their life."""
         return float(self.client.secure_channel_timeout) * 0.75 / 1000
+
+    @property
+    def session_timeout(self) -> float:
+        """Seconds the server really keeps a session it hears nothing from."""
+        granted = float(self.client.session_timeout) / 1000
+        return granted if granted > 0 else self.config.session_timeout
 
     async def renew(self) -> None:
         await self._translated(self.client.open_secure_channel(renew=True), "OpenSecureChannel")

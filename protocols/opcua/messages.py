@@ -27,6 +27,15 @@ _HINTS = {
     "BadIdentityTokenInvalid": "the server does not take this kind of login ({login}) here",
     "BadIdentityTokenRejected": "the server refuses {login}",
     "BadUserAccessDenied": "the server refuses {login}",
+    "BadUserSignatureInvalid": "the server refuses {login}",
+    "BadIdentityChangeNotSupported": "the server does not let {login} in on this connection",
+    "BadLicenseExceeded": "the server's licence allows no further session: close other clients",
+    "BadLicenseExpired": "the server's licence has expired",
+    "BadLicenseLimitsExceeded": "the server's licence allows no further session: close other clients",
+    "BadPasswordChangeRequired": "the server wants a new password for {login} before anything else",
+    "BadNoValidCertificates": "the server has no certificate of its own: make one there",
+    "BadShutdown": "the server is being shut down",
+    "BadServerHalted": "the server was stopped by its operator",
     "BadTooManySessions": "the server has no session left: close other clients, or wait until their sessions end",
     "BadMaxConnectionsReached": "the server has no connection left: close other clients",
     "BadTcpEndpointUrlInvalid": "the server does not know the path in {endpoint}",
@@ -41,6 +50,21 @@ SESSION_GONE = frozenset({
     0x800C0000, 0x800E0000,              # BadShutdown, BadServerHalted
 })  # fmt: skip
 """Answers after which a session is of no more use."""
+
+
+_LIMITS = {
+    "BadTooManySubscriptions": "the server has no subscription left: close other clients, or wait until those of lost connections end",
+    "BadTooManyMonitoredItems": "fewer points here, or a larger limit at the server",
+    "BadTooManyPublishRequests": "fewer connections of this user at the server",
+    "BadServiceUnsupported": "the server cannot do this; for subscriptions right would be `mode: poll` on every point",
+}
+
+
+def refusal(config: OpcUaConfig, work: str, code: int) -> str:
+    """Why a connection that stood ends: the server refuses what `work` needs."""
+    hint = _LIMITS.get(quality.name(code), "")
+    text = f"{config.endpoint}: the server refuses what is needed ({work}): {quality.words(code)}"
+    return text + (f". Right would be: {hint}" if hint else "")
 
 
 def security(config: OpcUaConfig) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from asyncua import ua
@@ -13,10 +17,10 @@ from protocols.opcua import quality
 from protocols.opcua.config import OpcUaPoint
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link
-from protocols.opcua.resolve import chunks
 
 _NO_DEADBAND = frozenset({0x80440000, 0x80450000})
 """BadMonitoredItemFilterUnsupported, BadFilterNotAllowed."""
+_log = logging.getLogger(__name__)
 _AS_PUBLISHED = -1.0
 """Sample as often as is published."""
 
@@ -27,9 +31,12 @@ async def monitor(link: Link, subscription: int, items: Iterable[Item]) -> list[
     An absolute deadband the server cannot do is done here instead. Raises NotConnected.
     """
     bad: list[Reading] = []
-    for some in chunks(list(items), link.limits.items):
+    asked = link.in_parts("items", list(items), partial(_create, link, subscription))
+    revised: Counter[str] = Counter()
+    async for some, results in asked:
         plain = []
-        for item, result in zip(some, await _create(link, subscription, some), strict=True):
+        for item, result in zip(some, results, strict=True):
+            _compare(item, result, revised)
             if result.StatusCode.value in _NO_DEADBAND and item.config.deadband and not item.deadband_here:
                 item.deadband_here = True
                 item.counters["deadbands_applied_here"] += 1
@@ -39,14 +46,34 @@ async def monitor(link: Link, subscription: int, items: Iterable[Item]) -> list[
         if plain:
             for item, result in zip(plain, await _create(link, subscription, plain), strict=True):
                 bad += _taken(item, result)
+    for what, points in revised.items():
+        _log.info("%s: %s (%d points)", link.config.endpoint, what, points)
     return bad
+
+
+def _compare(item: Item, result: Any, revised: Counter[str]) -> None:
+    """Count what the server grants in place of what was asked for."""
+    if result.StatusCode.is_bad():
+        return
+    asked, granted = item.config.sampling_interval, result.RevisedSamplingInterval / 1000
+    if asked is not None and not math.isclose(asked, granted, abs_tol=1e-6):
+        revised[f"samples every {granted:g} s, asked for {asked:g} s"] += 1
+    if result.RevisedQueueSize != item.config.queue_size:
+        revised[
+            f"keeps {result.RevisedQueueSize} values between notifications, asked for {item.config.queue_size}"
+        ] += 1
 
 
 async def stop(link: Link, subscription: int, monitored_ids: list[int]) -> None:
     """No longer watch these; what the server does not know any more is fine. Raises NotConnected."""
-    parameters = ua.DeleteMonitoredItemsParameters(SubscriptionId=subscription, MonitoredItemIds=monitored_ids)
-    with suppress(ua.UaStatusCodeError):
+
+    async def delete(some: list[int]) -> None:
+        parameters = ua.DeleteMonitoredItemsParameters(SubscriptionId=subscription, MonitoredItemIds=some)
         await link.ask(link.session.delete_monitored_items(parameters), "DeleteMonitoredItems")
+
+    with suppress(ua.UaStatusCodeError):
+        async for _ in link.in_parts("items", monitored_ids, delete):
+            pass
 
 
 async def _create(link: Link, subscription: int, items: list[Item]) -> list[Any]:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from asyncua import ua
 
-from protocols.contract import Reading, Reject
+from protocols.contract import NotConnected, Reading, Reject
 from protocols.opcua import binary, quality
 from protocols.opcua.inbox import Inbox
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link, NoAnswer
 from protocols.opcua.monitored import value_of
-from protocols.opcua.resolve import chunks
 
 _PATIENCE = 2
 """Reads in a row without an answer that end the connection."""
@@ -72,18 +71,27 @@ class Poller:
 
     async def _poll(self, group: Group) -> None:
         items = [i for i in group.items if i.node_id is not None]
-        for some in chunks(items, self.link.limits.read):
-            try:
-                answer = await self.link.call(read_request(some))
-            except NoAnswer as late:
-                self._unanswered += 1
-                self.counters["unanswered_reads"] += 1
-                if self._unanswered >= _PATIENCE:
-                    raise
-                self.trouble = str(late)
-                continue
-            self._unanswered, self.trouble = 0, None
-            self._take(some, answer)
+        try:
+            async for some, answer in self.link.in_parts("read", items, self._read):
+                self._unanswered, self.trouble = 0, None
+                self._take(some, answer)
+        except NoAnswer as late:
+            self._failed(str(late))
+            if self._unanswered >= _PATIENCE:
+                raise
+        except (ua.UaStatusCodeError, binary.Refused) as refused:
+            why = f"{self.link.config.endpoint}: Read is refused: {quality.words(refused.code)}"
+            self._failed(why)
+            if self._unanswered >= _PATIENCE:
+                raise NotConnected(why) from None
+
+    async def _read(self, items: list[Item]) -> bytes:
+        return await self.link.call(read_request(items))
+
+    def _failed(self, why: str) -> None:
+        self._unanswered += 1
+        self.counters["unanswered_reads"] += 1
+        self.trouble = why
 
     def _take(self, items: list[Item], answer: bytes) -> None:
         try:

@@ -3,8 +3,7 @@ path is wrong, and what is there instead, is nearby.py's business."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from asyncua import ua
 
@@ -13,7 +12,6 @@ from protocols.opcua.items import Item
 from protocols.opcua.link import Link
 from protocols.opcua.nearby import explained
 
-_T = TypeVar("_T")
 _EXPLAINED = 10
 """Most paths of one turn whose wrong name is looked for: it takes two requests each."""
 _BEYOND = 0xFFFFFFFF
@@ -33,10 +31,13 @@ async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str]]:
         except nodes.UnknownNamespace as unknown:
             failed.append((item, f"{item.config.address}: {unknown}"))
     explain = _EXPLAINED
-    for some in chunks(paths, link.limits.paths):
-        found = await link.ask(
-            link.session.translate_browsepaths_to_nodeids([p for _, p in some]), "TranslateBrowsePaths"
-        )
+
+    async def translate(some: list[tuple[Item, Any]]) -> list[Any]:
+        asked = link.session.translate_browsepaths_to_nodeids([p for _, p in some])
+        answer: list[Any] = await link.ask(asked, "TranslateBrowsePaths")
+        return answer
+
+    async for some, found in link.in_parts("paths", paths, translate):
         for (item, path), result in zip(some, found, strict=True):
             if reason := _target(item, result):
                 if result.StatusCode.value == ua.StatusCodes.BadNoMatch and explain > 0:
@@ -67,8 +68,3 @@ async def read_namespaces(link: Link) -> None:
     )
     if found[0].Value is not None and found[0].Value.Value:
         link.namespaces = list(found[0].Value.Value)
-
-
-def chunks(whole: list[_T], size: int) -> Iterator[list[_T]]:
-    for start in range(0, len(whole), size):
-        yield whole[start : start + size]

@@ -8,6 +8,7 @@ what an earlier connection left at the server is recovery.py's business.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ from protocols.opcua.recovery import mark_of
 from protocols.opcua.watchdog import Action, Watch
 from schemas.records import Quality
 
+_log = logging.getLogger(__name__)
 _WINDOW = 3
 """Publish requests under way."""
 _PER_PUBLISH = 2000
@@ -104,8 +106,23 @@ class Subscription:
         made = await self.link.ask(self.link.session.create_subscription(parameters, _ignore), "CreateSubscription")
         self.id, self._expected, self._gone = made.SubscriptionId, 1, None
         self._is_first = True
+        self._tell_revised(made)
         keep_alive = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
         return float(max(self.config.watchdog or max(2 * keep_alive, _SHORTEST_BOUND_S), 1.5 * keep_alive))
+
+    def _tell_revised(self, made: Any) -> None:
+        """Servers grant what they can, and say nothing about it."""
+        granted = made.RevisedPublishingInterval / 1000
+        if not math.isclose(granted, self.config.publishing_interval, abs_tol=1e-6):
+            _log.info(
+                "%s: publishes every %g s, asked for %g s",
+                self.config.endpoint,
+                granted,
+                self.config.publishing_interval,
+            )
+        if made.RevisedMaxKeepAliveCount != self.config.keep_alive_count:
+            counts = (made.RevisedMaxKeepAliveCount, self.config.keep_alive_count)
+            _log.info("%s: a sign of life every %d intervals, asked for %d", self.config.endpoint, *counts)
 
     async def _monitor_all(self) -> None:
         known = [i for i in self.items if i.config.mode == "subscribe" and i.node_id is not None]

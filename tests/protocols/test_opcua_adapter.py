@@ -57,7 +57,11 @@ async def test_a_change_arrives_with_the_sources_time_and_its_bytes():
     [
         (ua.Variant(True, ua.VariantType.Boolean), True),
         (ua.Variant(-3, ua.VariantType.SByte), -3),
+        (ua.Variant(255, ua.VariantType.Byte), 255),
+        (ua.Variant(-(2**15), ua.VariantType.Int16), -(2**15)),
         (ua.Variant(65535, ua.VariantType.UInt16), 65535),
+        (ua.Variant(2**32 - 1, ua.VariantType.UInt32), 2**32 - 1),
+        (ua.Variant(-1e300, ua.VariantType.Double), -1e300),
         (ua.Variant(-(2**63), ua.VariantType.Int64), -(2**63)),
         (ua.Variant(2**63 - 1, ua.VariantType.UInt64), 2**63 - 1),
         (ua.Variant(2**64 - 1, ua.VariantType.UInt64), 2.0**64),
@@ -69,6 +73,10 @@ async def test_a_change_arrives_with_the_sources_time_and_its_bytes():
         (ua.Variant(b"\x01\xff", ua.VariantType.ByteString), "01ff"),
         (ua.Variant(ua.LocalizedText("offen", "de")), "offen"),
         (ua.Variant(ua.NodeId("x", 2)), "ns=2;s=x"),
+        (ua.Variant(ua.ExpandedNodeId(5, 2)), "ns=2;i=5"),
+        (ua.Variant(ua.QualifiedName("name", 2)), "name"),
+        (ua.Variant(ua.StatusCode(ua.StatusCodes.BadOutOfService), ua.VariantType.StatusCode), "BadOutOfService"),
+        (ua.Variant(ua.XmlElement("<a/>"), ua.VariantType.XmlElement), "<a/>"),
     ],
     ids=str,
 )
@@ -80,7 +88,18 @@ async def test_types(variant, value):
     assert {r.value for r in found.values()} == {value}
 
 
-@pytest.mark.parametrize("value", [[1.0, 2.0], ua.EUInformation(), float("nan"), float("-inf")], ids=repr)
+ODD = [
+    [1.0, 2.0],
+    [[1, 2], [3, 4]],
+    ["a"] * 5,
+    ua.EUInformation(),
+    [ua.EUInformation()],
+    float("nan"),
+    float("-inf"),
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
 async def test_what_fits_no_reading_is_one_bad_reading_with_the_reason(value):
     key = await variable(value)
     async with adapter(point("odd", key), point("temp", "Ticking")) as plc:
@@ -89,6 +108,36 @@ async def test_what_fits_no_reading_is_one_bad_reading_with_the_reason(value):
         assert reading.reason.startswith("the value is ")
         await plc.next("temp")
         assert any(s.startswith("press_4/odd: the value is ") for s in plc.health().degraded)
+
+
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+async def test_a_null_is_no_reading_and_counted_and_a_value_after_it_comes(mode):
+    key = await variable("text")
+    await write(key, ua.Variant(None, ua.VariantType.String))
+    async with adapter(point("odd", key, mode=mode, every="50ms")) as plc:
+        await soon(lambda: plc.health().counters.get("null_values"))
+        assert plc.health().degraded == []
+        await write(key, "again")
+        assert (await plc.next("odd")).value == "again"
+
+
+@pytest.mark.parametrize(
+    ("at", "device_time"),
+    [
+        (datetime(1601, 1, 1, tzinfo=UTC), None),
+        (datetime(1970, 1, 1, tzinfo=UTC), 0),
+        (datetime(1650, 1, 1, tzinfo=UTC), -10_098_172_800_000_000),
+        (datetime(2999, 1, 1, tzinfo=UTC), 32_472_144_000_000_000),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None),
+    ],
+    ids=str,
+)
+async def test_times_far_away_are_told_as_they_are_and_the_least_and_greatest_mean_none(at, device_time):
+    key = await variable(1.0)
+    await write(key, 2.0, at=at)
+    async with adapter(point("temp", key)) as plc:
+        reading = await plc.next("temp")
+    assert (reading.value, reading.device_time, reading.status) == (2.0, device_time, Quality.GOOD)
 
 
 async def test_status_codes_become_quality_with_the_reason():
