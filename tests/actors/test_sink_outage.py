@@ -7,7 +7,10 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psycopg2
 
 from actors.context import Status
 from tests.kit.kafka import MakeTopic
@@ -176,8 +179,14 @@ async def test_a_server_that_hangs_without_a_word_is_given_up_and_taken_up_again
 
 
 async def serving_pid(dsn: str) -> int:
-    """The process of the database that serves the sink."""
-    found = await asyncio.to_thread(
-        query, dsn, "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'streamforge%%' AND %s", True
-    )
-    return int(found[0][0])
+    """The process of the database that serves the sink; asked until the database is there to answer."""
+    found: list[int] = []
+
+    async def known() -> bool:
+        with suppress(psycopg2.Error):
+            pids = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'streamforge%'"
+            found.extend(pid for (pid,) in await asyncio.to_thread(query, dsn, pids))
+        return bool(found)
+
+    await until(known)
+    return found[0]
