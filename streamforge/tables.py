@@ -104,7 +104,8 @@ def _branches(node: dict[str, Any], head: str, below: str, *, plain: bool) -> It
     word = "finished" if node.get("state") == "finished" else node.get("status")
     cells = [Text(head + node["id"].rpartition("/")[2]), status(word), Text(restarts)]
     cells += [Text(age(node.get("started_at"))), Text(str(node.get("pid") or "-"))]
-    yield cells, node.get("reason") or last_words(node.get("last_exit") or "")
+    told = node.get("reason") or last_words(node.get("last_exit") or "")
+    yield cells, "" if told == word else told
     twig, end, trunk = ("|- ", "`- ", "|  ") if plain else ("├─ ", "└─ ", "│  ")
     children = node.get("children", [])
     for child in children:
@@ -117,20 +118,12 @@ def show_record(console: Console, record: dict[str, Any]) -> None:
     place = f"{record.get('partition', '-')}/{record.get('offset', '-')}"
     if "value" in record:
         at = record["timestamps"]["device_time"] or record["timestamps"]["gateway_time"]
-        unit = record.get("unit") or ""
-        text = f"{at}  {record['asset_id']}  {record['parameter']}  {record['value']} {unit}"
-        console.print(
-            Text.assemble(
-                (f"{place:>10} ", "dim"),
-                text,
-                "  ",
-                status(record["quality"]),
-                "  ",
-                record.get("quality_reason") or "",
-            )
+        parts = [at, record["asset_id"], record["parameter"], f"{record['value']} {record.get('unit') or ''}".rstrip()]
+        text = Text.assemble(
+            "  ".join(parts), "  ", status(record["quality"]), "  ", record.get("quality_reason") or ""
         )
     else:
-        fields = "  ".join(
-            f"{k}={v}" for k, v in record.items() if k not in ("topic", "partition", "offset") and v is not None
-        )
-        console.print(Text.assemble((f"{place:>10} ", "dim"), fields))
+        shown = {k: v for k, v in record.items() if k not in ("topic", "partition", "offset") and v is not None}
+        text = Text("  ".join(f"{k}={v}" for k, v in shown.items()))
+    text.rstrip()
+    console.print(Text(f"{place:>10} ", "dim") + text)

@@ -45,7 +45,7 @@ function Row({ node, level, now, closed, toggle, current, setCurrent, selected, 
     <td class="num" title="restarts in the window, of those allowed; in all">${node.restarts ?? 0}${node.restarts_max == null ? "" : ` of ${node.restarts_max}`} · ${node.restarts_total ?? 0}</td>
     <td class="num">${node.started_at ? duration(now - node.started_at / 1e6) : "–"}</td>
     <td class="num id">${node.pid ?? "–"}</td>
-    <td class="wide quiet">${node.reason ?? node.last_exit?.trim().split("\n").pop() ?? ""}</td>
+    <td class="wide quiet">${node.reason ?? (node.state === "finished" ? "" : node.last_exit?.trim().split("\n").pop() ?? "")}</td>
   </tr>`;
 }
 
