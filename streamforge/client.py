@@ -30,7 +30,7 @@ class Gateway:
         self._data_dir = data_dir
         self.path = socket_path(data_dir)
         # A local socket: no certificates to load, and no proxy of the surroundings.
-        transport = httpx.HTTPTransport(uds=str(self.path), verify=False)  # noqa: S501 - plain HTTP
+        transport = httpx.HTTPTransport(uds=str(self.path), verify=False)
         self._http = httpx.Client(transport=transport, base_url="http://gateway", timeout=timeout_s, trust_env=False)
 
     def __enter__(self) -> Self:

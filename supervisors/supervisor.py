@@ -29,6 +29,7 @@ from actors.messages import (
     TreeIs,
     WatchTree,
 )
+from actors.traces import last_words
 from supervisors import report, state
 from supervisors.decide import decide, next_due
 from supervisors.orders import NotFound, Orders, find
@@ -214,8 +215,8 @@ class Supervisor(Actor):
             seen.last_exit = "stopped in order" if end.clean and child.halt else end.how
         seen.last_exit_at, seen.pid, seen.started_at, seen.heard_at = time.time_ns() // 1000, None, None, None
         seen.next_step = end.next_step
-        # Of a traceback the last line says what, the rest is kept in `last_exit`.
-        how = end.how if end.hopeless else end.how.strip().rpartition("\n")[2]
+        # Of a traceback its last words say what, the rest is kept in `last_exit`.
+        how = end.how if end.hopeless else last_words(end.how)
         logs.get().info("a child ended", child=end.name, incarnation=end.incarnation, how=how)
         jitter = random.random()  # noqa: S311 - spreads restarts, guards nothing
         self._happened(state.Exited(end.name, end.incarnation, how, end.clean, jitter, end.hopeless))
