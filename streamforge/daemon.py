@@ -224,6 +224,7 @@ def share_memory(tree: Child) -> None:
         except Exception as error:
             logs.get().error("cannot import a component", module=module, error=f"{type(error).__name__}: {error}")
     gc.collect()
+    guard.give_memory_back()
     gc.freeze()
 
 
