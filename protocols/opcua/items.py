@@ -6,7 +6,7 @@ That events are sent on change only is the business of actors/adapter.py, for al
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protocols.contract import Point, Reading
@@ -32,9 +32,12 @@ class Item:
     deadband_here: bool = False
     """The server cannot apply the deadband, or it is a poll."""
     _last: Reading | None = field(default=None)
+    _before: Reading | None = field(default=None)
+    """The last that was not BAD, while BAD is what was told since."""
 
     def forget(self) -> None:
         """Start anew, after the connection was lost: node ids are good for one session only."""
+        self._end_of_good()
         self.node_id = self.monitored_id = self.problem = self._last = None
         self.deadband_here = self.config.mode == "poll"
 
@@ -51,18 +54,44 @@ class Item:
             return None
         if made.status is not Quality.BAD:
             self.problem = None
-        elif made.value is None:
-            self.problem = made.reason
+        else:
+            self._end_of_good()
+            if made.value is None:
+                self.problem = made.reason
         self._last = made
-        return made
+        return self._still(made, value) if self._before else made
+
+    def _still(self, made: Reading, value: DataValue) -> Reading:
+        """A sample that was told before the BAD, and still holds, says so at the time at which the server says it: at its own old
+        time it would be a duplicate, and the point BAD for as long as it does not change."""
+        before = self._before
+        if made.status is not Quality.BAD:
+            self._before = None
+        if (
+            before is None
+            or made.device_time is None
+            or before.device_time != made.device_time
+            or before.value != made.value
+        ):
+            return made
+        self.counters["still_holds"] += 1
+        said = f"holds since {values.instant(made.device_time)}"
+        reason = f"{said}; {made.reason}" if made.reason else said
+        now = values.micros(value.server_time)
+        return replace(made, device_time=now if now and now > made.device_time else None, reason=reason)
 
     def fail(self, reason: str) -> Reading | None:
         """The node cannot be had: one BAD reading, unless the last one was BAD already, then silence."""
         self.node_id, self.monitored_id, self.problem = None, None, reason
         if self._last is not None and self._last.status is Quality.BAD:
             return None
+        self._end_of_good()
         self._last = Reading(self.point, None, status=Quality.BAD, reason=reason)
         return self._last
+
+    def _end_of_good(self) -> None:
+        if self._last is not None and self._last.status is not Quality.BAD:
+            self._before = self._last
 
     def _notice(self, status: int) -> None:
         if quality.overflowed(status):

@@ -96,4 +96,9 @@ def _array(value: DataValue, element: str | None) -> str:
 
 def _iso(ticks: int) -> str | None:
     at = micros(ticks)
-    return None if at is None else (_1970 + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
+    return None if at is None else instant(at)
+
+
+def instant(at: int) -> str:
+    """Microseconds since 1970 as ISO 8601."""
+    return (_1970 + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from asyncua import ua
@@ -256,6 +257,54 @@ def test_after_the_connection_was_lost_everything_is_news():
     assert item.take(value(1)) is None
     item.forget()
     assert item.take(value(1)) is not None
+
+
+T0, T1 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def sample(plain, source, server, status=0):
+    told = ua.DataValue(ua.Variant(plain), ua.StatusCode(status), source, server)
+    return binary.data_value(struct_to_binary(told))
+
+
+def lost(item):
+    item.forget()
+
+
+def gone(item):
+    assert item.fail("the node is gone") is not None
+
+
+def bad(item):
+    assert item.take(sample(0.0, T0, T0, 0x80310000)).status is Quality.BAD
+
+
+@pytest.mark.parametrize("between", [lost, gone, bad])
+def test_a_value_that_did_not_change_over_a_trouble_is_told_as_holding_still(between):
+    """At its old time it would be a duplicate, and the last word on the point would stay BAD."""
+    (item,) = items_of(points({}), Counter())
+    assert item.take(sample(1.0, T0, T0)).device_time == T0.timestamp() * 1e6
+    between(item)
+    again = item.take(sample(1.0, T0, T1))
+    assert (again.value, again.status, again.device_time) == (1.0, Quality.GOOD, T1.timestamp() * 1e6)
+    assert again.reason == "holds since 2026-01-01T00:00:00Z"
+    assert item.take(sample(1.0, T0, T1)) is None
+
+
+@pytest.mark.parametrize("server", [None, T0])
+def test_where_the_server_says_no_later_time_a_value_that_holds_has_that_of_its_arrival(server):
+    (item,) = items_of(points({}), Counter())
+    item.take(sample(1.0, T0, T0))
+    item.forget()
+    assert item.take(sample(1.0, T0, server)).device_time is None
+
+
+def test_a_value_that_changed_meanwhile_keeps_its_own_time():
+    (item,) = items_of(points({}), Counter())
+    item.take(sample(1.0, T0, T0))
+    item.forget()
+    changed = item.take(sample(2.0, T1, T1))
+    assert (changed.device_time, changed.reason) == (T1.timestamp() * 1e6, None)
 
 
 def test_a_null_without_a_bad_status_is_no_reading_and_counted():
