@@ -22,8 +22,9 @@ from bench.naive_run import naive_step
 from bench.usage import UsageMeter, family
 from control import view
 from control.problems import Problem
+from stream.broker.ports import free_pair
 from streamforge.client import Gateway
-from streamforge.system import die_with_parent, free_pair, free_ports
+from streamforge.system import die_with_parent, free_ports
 
 RATES = (10_000, 20_000, 30_000, 40_000, 50_000, 65_000, 80_000)
 WARM_UP_S = 8.0

@@ -22,7 +22,8 @@ from bench import plant
 from bench.naive.end_to_end import CLEAN, RAW
 from bench.usage import UsageMeter, family
 from schemas.gateway import StreamConfig
-from streamforge.system import die_with_parent, free_pair
+from stream.broker.ports import free_pair
+from streamforge.system import die_with_parent
 
 PARTITIONS = 12
 KEPT = 0.99

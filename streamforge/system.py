@@ -40,11 +40,3 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         except OSError:
             return False
         return True
-
-
-def free_pair() -> int:
-    """A free loopback port whose next one is free too: the broker's, and its controller's."""
-    while True:
-        (port,) = free_ports(1)
-        if port < 65535 and is_free(port + 1):
-            return port

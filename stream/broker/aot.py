@@ -64,12 +64,13 @@ async def _record(java: Java, jars: Jars, scratch: Path, into: Path) -> list[str
 
     What it said on its console.
     """
+    from stream.broker.ports import free_pair
     from stream.broker.practice import practise
     from stream.broker.run import Broker
-    from stream.broker.settings import Place, free_ports
+    from stream.broker.settings import Place
 
     broker = Broker(
-        Place(scratch, free_ports()), java, jars, [f"-XX:AOTCacheOutput={into}"], durability="lazy", stop_within_s=120
+        Place(scratch, free_pair()), java, jars, [f"-XX:AOTCacheOutput={into}"], durability="lazy", stop_within_s=120
     )
     await broker.start()
     try:

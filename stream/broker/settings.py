@@ -5,8 +5,6 @@ Pure: values in, text out. Topic settings stand in topics.py, JVM options in jav
 
 from __future__ import annotations
 
-import random
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,17 +237,3 @@ rootLogger.level=INFO
 rootLogger.appenderRef.file.ref=file
 rootLogger.appenderRef.console.ref=console
 {quiet}"""
-
-
-def free_ports() -> int:
-    """A port P with P and P+1 free on loopback now, below the range the kernel hands out by itself: for tests and throw-away brokers."""
-    for _ in range(200):
-        port = random.randrange(20_000, 32_000, 2)  # noqa: S311 - no secret
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise OSError("no two free ports in a row were found on 127.0.0.1")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from stream.broker.ports import free_pair
 from streamforge.client import Gateway
 from streamforge.config_file import load
 from streamforge.daemon import share_memory
@@ -17,7 +18,7 @@ from streamforge.demo.forks import Fork
 from streamforge.demo.gateway_file import Ports, gateway_file
 from streamforge.demo.historian import Historian
 from streamforge.plan import plan
-from streamforge.system import free_pair, free_ports, is_free
+from streamforge.system import free_ports, is_free
 
 GATEWAY_STOPS_WITHIN_S = 90.0
 PLANT_ENDS_WITHIN_S = 10.0

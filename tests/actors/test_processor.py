@@ -18,10 +18,11 @@ from pipeline.validator import Validator
 from schemas.records import Quality, Records
 from stream.consumer import StreamConsumer
 from stream.producer import StreamLost
-from tests.kit.postgres_server import free_port
+from tests.kit.ports import free_port
 from tests.kit.records import NOON, series
-from tests.kit.sink_worker import Source, until
+from tests.kit.sink_worker import Source
 from tests.kit.stage_worker import assets, readings, stage_config, working, written
+from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
 SECOND = 1_000_000

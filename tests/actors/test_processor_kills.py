@@ -22,8 +22,8 @@ from stream.codec import SchemaIds, Template
 from stream.consumer import StreamConsumer
 from stream.producer import Parcel, StreamProducer
 from tests.kit.records import series
-from tests.kit.sink_worker import until
 from tests.kit.stage_worker import assets, stage_config, written
+from tests.kit.waiting import until
 
 WORKERS, PARTITIONS = 4, [0, 4, 8]
 READINGS = 51_000

@@ -11,17 +11,17 @@ from actors.context import Context, Status
 from actors.sink import run
 from stream.consumer import StreamConsumer
 from tests.kit.kafka import MakeTopic
+from tests.kit.ports import free_port
 from tests.kit.postgres import query
-from tests.kit.postgres_server import free_port
 from tests.kit.records import aggregate, event, series
 from tests.kit.sink_worker import (
     Source,
     rows,
     stored_is,
-    until,
     worker_config,
     working,
 )
+from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
 

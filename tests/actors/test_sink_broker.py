@@ -11,7 +11,8 @@ from actors.topics import ensure
 from tests.kit.kafka_server import BUDGET, make
 from tests.kit.postgres import query
 from tests.kit.records import series
-from tests.kit.sink_worker import Source, rows, until, worker_config, working
+from tests.kit.sink_worker import Source, rows, worker_config, working
+from tests.kit.waiting import until
 
 
 async def test_a_broker_that_crashes_is_waited_for_and_nothing_is_lost_or_doubled(

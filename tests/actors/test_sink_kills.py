@@ -18,10 +18,10 @@ from tests.kit.sink_worker import (
     start_worker,
     stored,
     stored_is,
-    until,
     worker_config,
     working,
 )
+from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
 

@@ -13,10 +13,10 @@ from tests.kit.sink_worker import (
     dead_letters,
     rows,
     stored_is,
-    until,
     worker_config,
     working,
 )
+from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
 

@@ -21,11 +21,11 @@ from tests.kit.sink_worker import (
     Source,
     rows,
     stored_is,
-    until,
     worker_config,
     working,
 )
 from tests.kit.tcp_proxy import TcpProxy
+from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
 QUICK = {"failures": 2, "pause": "200ms"}

@@ -17,10 +17,10 @@ from tests.kit.sink_worker import (
     Source,
     rows,
     stored_is,
-    until,
     worker_config,
     working,
 )
+from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
 

@@ -23,10 +23,10 @@ from tests.kit.sink_worker import (
     start_worker,
     stored,
     stored_is,
-    until,
     worker_config,
     working,
 )  # fmt: skip
+from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
 DEATHS_MOST = 4

@@ -17,7 +17,7 @@ from typing import Any
 
 from actors import broker
 from actors.context import Context
-from stream.broker.settings import free_ports
+from stream.broker.ports import free_pair
 
 WITHIN_S = 90
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ class Running:
 
 def config(directory: Path, port: int | None = None, **stream: Any) -> dict[str, Any]:
     """What the supervisor gives the broker."""
-    port = port or free_ports()
+    port = port or free_pair()
     return {
         "gateway_id": "test",
         "data_dir": str(directory),

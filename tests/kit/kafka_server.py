@@ -15,8 +15,9 @@ from pathlib import Path
 from actors.topics import ensure
 from stream.broker import aot as broker_aot
 from stream.broker import java as broker_java
+from stream.broker.ports import free_pair
 from stream.broker.run import Broker
-from stream.broker.settings import Place, free_ports
+from stream.broker.settings import Place
 from stream.parts import parts_directory, ready_jars
 
 PARTITIONS = 12
@@ -27,7 +28,7 @@ def make(root: Path, port: int | None = None, durability: str = "lazy", **more: 
     """A broker over `root`, not started. Lazy: tests of many need not wait for one disk."""
     java, jars = broker_java.find(None), ready_jars()
     cache = broker_aot.usable(java, jars, parts_directory())
-    return Broker(Place(root, port or free_ports()), java, jars, cache, durability=durability, **more)  # type: ignore[arg-type]
+    return Broker(Place(root, port or free_pair()), java, jars, cache, durability=durability, **more)  # type: ignore[arg-type]
 
 
 async def serve(root: Path, owner: int) -> None:

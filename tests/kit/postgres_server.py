@@ -13,7 +13,6 @@ import pwd
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 import psycopg2
 
 from streamforge.demo.cluster import ENVIRONMENT, Cluster, cluster
+from tests.kit.ports import free_port
 
 HBA = "host all +with_password 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
 OTHER = os.environ.get("SF_TEST_POSTGRES")
@@ -31,12 +31,6 @@ SETTINGS = (
     "fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60", "listen_addresses=127.0.0.1",
     "unix_socket_directories=", "logging_collector=off", "log_min_messages=fatal", "autovacuum=off", "max_wal_size=512MB",
 )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def _die_with_parent() -> None:

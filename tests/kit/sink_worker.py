@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -81,19 +81,6 @@ def stored_is(dsn: str, n: int) -> Callable[[], Any]:
         return False
 
     return equal
-
-
-async def until(holds: Callable[[], Any] | Callable[[], Awaitable[Any]], within_s: float = 20) -> None:
-    """Wait until it is true; asked every few milliseconds, beside the loop where it blocks."""
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = holds()
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if answer:
-            return
-        assert time.monotonic() < deadline, "did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 class Source:

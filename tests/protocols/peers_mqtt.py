@@ -12,7 +12,8 @@ from typing import Any
 from amqtt.broker import Broker
 
 from tests.kit.adapter_conformance import Peer
-from tests.kit.mosquitto import BINARY, DEADLINE_S, Mosquitto, free_port, listens, publishing
+from tests.kit.mosquitto import BINARY, DEADLINE_S, Mosquitto, publishing
+from tests.kit.ports import free_port, listens
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,8 @@ import psycopg2
 import pytest
 
 from sinks.contract import Batch, NeedsPerson, NotConnected
+from tests.kit.ports import free_port
 from tests.kit.postgres import Postgres, query
-from tests.kit.postgres_server import free_port
 from tests.kit.records import NOON, aggregate, event, readings, series
 from tests.sinks.test_postgres_write import sink_for
 

@@ -14,8 +14,9 @@ import pytest
 
 from sinks.contract import Batch, NeedsPerson, NotConnected, Origin
 from sinks.postgres.sink import PostgresSink
+from tests.kit.ports import free_port
 from tests.kit.postgres import Postgres, query
-from tests.kit.postgres_server import Server, free_port
+from tests.kit.postgres_server import Server
 from tests.kit.records import NOON, readings, series
 from tests.kit.tcp_proxy import TcpProxy
 from tests.sinks.test_postgres_write import sink_for

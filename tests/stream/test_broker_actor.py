@@ -23,9 +23,9 @@ from stream.broker import claim as broker_claim
 from stream.broker import settings as broker_settings
 from stream.broker.claim import Claimed
 from stream.broker.data import DataError
+from stream.broker.ports import free_pair
 from stream.broker.process import start
 from stream.broker.run import BrokerDied
-from stream.broker.settings import free_ports
 from tests.kit.broker_actor import ROOT, config, launch, running
 from tests.kit.kafka import one_topic
 
@@ -126,7 +126,7 @@ async def test_nobody_else_gets_at_the_data_and_an_orphan_is_ended(
 ) -> None:
     """One actor process, killed in the end: meanwhile others are refused, afterwards its JVM is gone."""
     monkeypatch.setattr(broker_claim, "BUSY_WITHIN_S", 0.2)
-    port = free_ports()
+    port = free_pair()
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.kit.broker_actor", str(tmp_path), str(port),
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -215,7 +215,7 @@ async def test_a_taken_port_of_a_stranger_is_named_before_any_jvm_starts(tmp_pat
 
 
 async def test_the_controllers_port_is_named_as_such(tmp_path: Path) -> None:
-    port = free_ports()
+    port = free_pair()
     words = rf"Port {port + 1} of 127.0.0.1 \(the one after `stream.port`, for Kafka's controller\) is taken by pid"
     with socket.create_server(("127.0.0.1", port + 1)), pytest.raises(Claimed, match=words):
         await broker_actor.run(Context(id="b", config=config(tmp_path, port)))
@@ -283,7 +283,7 @@ async def test_a_named_cluster_is_only_asked(kafka: str) -> None:
 
 
 async def test_a_named_cluster_that_is_away_is_said(tmp_path: Path) -> None:
-    port = free_ports()
+    port = free_pair()
     actor, ready = launch({"data_dir": str(tmp_path), "stream": {"bootstrap": f"127.0.0.1:{port}"}})
     await until(lambda: actor.context.status is Status.DEGRADED)
     assert actor.context.reason == f"Kafka at 127.0.0.1:{port} does not answer: nobody listens there"

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from stream.broker.ports import free_pair
 from stream.broker.requests import TAGS, DescribeTransactions
-from stream.broker.settings import free_ports
 from stream.broker.wire import Wire, answers, split
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -57,7 +57,7 @@ async def test_what_is_no_broker_is_told_from_one(handle: Handler, words: str) -
 
 
 async def test_nobody_there() -> None:
-    assert await answers("127.0.0.1", free_ports(), 1) == "nobody listens there"
+    assert await answers("127.0.0.1", free_pair(), 1) == "nobody listens there"
 
 
 async def test_a_broker_answers(kafka: str) -> None:
