@@ -1,5 +1,6 @@
 """A data directory may have any name a folder can have, or is refused in words."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_a_broker_lives_in_an_odd_folder_under_the_locale_of_a_service(tmp_path)
     root = tmp_path / ODD / "stream"
     root.mkdir(parents=True)
     done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(root)], env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "LC_ALL": "C"},
+        [sys.executable, "-c", SERVE, str(root)], env={**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C"},
         cwd=ROOT, capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

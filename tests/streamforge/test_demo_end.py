@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,11 +25,14 @@ class Terminal:
 
     def __init__(self, data):
         self.said = ""
-        self.pid, self._keys = pty.fork()
-        if self.pid == 0:
-            os.chdir(ROOT)
-            os.environ["STREAMFORGE_STARTED"] = str(time.time())
-            os.execv(sys.executable, [sys.executable, "-m", "streamforge", "demo", "--page", "0", "--data", str(data)])
+        self._keys, job = pty.openpty()
+        command = [sys.executable, "-m", "streamforge", "demo", "--page", "0", "--data", str(data)]
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", *command], stdin=job, stdout=job, stderr=job, cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "STREAMFORGE_STARTED": str(time.time())},
+        )  # fmt: skip
+        os.close(job)
+        self.pid = self._process.pid
 
     def until(self, pattern, seconds=100):
         """Read until it is said."""
@@ -60,9 +64,8 @@ class Terminal:
         """The exit code, as a shell would show it."""
         deadline = time.monotonic() + seconds
         while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                code = os.waitstatus_to_exitcode(status)
+            code = self._process.poll()
+            if code is not None:
                 return code if code >= 0 else 128 - code
             assert time.monotonic() < deadline, self.said
             try:
