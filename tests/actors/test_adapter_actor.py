@@ -20,6 +20,7 @@ from stream.consumer import StreamConsumer
 from stream.partitions import Partitioner
 from tests.kit.kafka_server import make
 from tests.kit.line_protocol import LineServer
+from tests.kit.waiting import until
 
 TOPICS = ("telemetry.raw", "events.raw", "alarms.raw", "dlq.telemetry")
 
@@ -120,12 +121,6 @@ async def running(context):
         task.cancel()
         with suppress(BaseException):
             await task
-
-
-async def until(true, within_s: float = 20) -> None:
-    async with asyncio.timeout(within_s):
-        while not true():  # noqa: ASYNC110 - a context has no event for it
-            await asyncio.sleep(0.01)
 
 
 async def test_readings_go_to_the_stream_and_the_source_hears_of_it(context, server, seen, asset):
@@ -277,7 +272,7 @@ async def test_a_broker_killed_under_a_reading_adapter_loses_and_doubles_nothing
                 while not (task.done() or enough.is_set()):
                     await server.say((asset, "force", float(said), "GOOD"))
                     said += 1
-                    await asyncio.sleep(0.002)
+                    await asyncio.sleep(0.002)  # the source's pace
 
             saying = asyncio.create_task(say_on())
             await until(lambda: len(server.answered) > 100)

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tests.kit.mqtt_worker import raw_values, start, worker_config
+from tests.kit.waiting import until
 
 KILLS = 3
 FIRST_MS = 1_769_680_800_000
@@ -43,10 +44,13 @@ async def test_killed_at_any_time_nothing_is_lost(kafka, mosquitto, tmp_path, un
         await logged(broker, f"Sending PUBLISH to streamforge-{asset} (d0", 50)
         enough.set()
         expected = {(n, (FIRST_MS + n) * 1000) for n in range(await sending)}
-        async with asyncio.timeout(DEADLINE_S):
-            while set(found := await raw_values(kafka, tmp_path, asset)) != expected:
-                assert set(found) <= expected
-                await asyncio.sleep(0.1)
+
+        async def all_there():
+            found = set(await raw_values(kafka, tmp_path, asset))
+            assert found <= expected
+            return found == expected
+
+        await until(all_there, DEADLINE_S)
     finally:
         enough.set()
         worker.kill()
@@ -57,9 +61,7 @@ async def test_killed_at_any_time_nothing_is_lost(kafka, mosquitto, tmp_path, un
 async def logged(broker, line, more=1):
     """So many more of these lines than now."""
     before = broker.log().count(line) if more > 1 else 0
-    async with asyncio.timeout(DEADLINE_S):
-        while broker.log().count(line) < before + more:  # noqa: ASYNC110 - the broker has no event for it
-            await asyncio.sleep(0.02)
+    await until(lambda: broker.log().count(line) >= before + more, DEADLINE_S)
 
 
 def publish(sender, qos, enough):

@@ -17,6 +17,7 @@ import pytest
 from actors import guard
 from actors.base import NoAnswer, Sealed, System, _handler_of
 from actors.messages import Answer, Question
+from tests.kit.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -54,10 +55,7 @@ def test_a_process_ends_with_its_parent() -> None:
         assert guard.alive(child)
         parent.kill()
         parent.wait()
-        deadline = time.monotonic() + 5
-        while guard.alive(child):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not guard.alive(child), 5)
 
 
 def test_a_process_whose_parent_is_gone_already_ends_at_once() -> None:

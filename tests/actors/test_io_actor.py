@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -60,7 +61,7 @@ def test_a_main_that_does_not_stop_is_cancelled() -> None:
     async def main() -> None:
         loop.cancel_after(0.05)
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             words.append("closed")
 
@@ -71,28 +72,37 @@ def test_a_main_that_does_not_stop_is_cancelled() -> None:
 def test_tasks_left_behind_are_cancelled_before_the_end() -> None:
     words: list[str] = []
 
-    async def left() -> None:
+    async def left(begun: asyncio.Event) -> None:
+        begun.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             words.append("closed")
 
     async def main() -> None:
-        keep.append(asyncio.create_task(left()))
-        await asyncio.sleep(0.01)
+        begun = asyncio.Event()
+        keep.append(asyncio.create_task(left(begun)))
+        await begun.wait()
 
     keep: list[asyncio.Task[None]] = []
     assert life(main) is None
     assert words == ["closed"]
 
 
-def test_a_call_after_the_end_is_nothing() -> None:
+def test_a_call_runs_on_the_loop_and_after_its_end_is_nothing() -> None:
+    called: list[str] = []
+
     async def main() -> None:
-        await asyncio.sleep(0)
+        there = asyncio.Event()
+        loop.call(lambda: called.append(threading.current_thread().name))
+        loop.call(there.set)
+        await there.wait()
 
     loop = LoopThread()
-    life(main, loop)
-    loop.call(lambda: None)
+    assert life(main, loop) is None
+    loop.call(lambda: called.append("after the end"))
+    loop.call_later(0, lambda: called.append("after the end"))
+    assert called == ["loop"]
 
 
 def test_a_snapshot_is_bounded_and_does_not_follow_later_changes() -> None:
@@ -124,7 +134,7 @@ async def test_a_command_without_answer_ends_with_the_deadline() -> None:
 async def test_everybody_waiting_for_the_tree_gets_it() -> None:
     context = Context("a", {})
     waiting = [asyncio.create_task(context.next_tree()) for _ in range(3)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop, in which all of them begin to wait
     context.take_tree({"id": "root"})
     assert await asyncio.gather(*waiting) == [{"id": "root"}] * 3
 

@@ -29,6 +29,7 @@ import pytest
 import protocols
 from protocols.contract import Adapter, BadAnswer, BadConfig, Batch, NotConnected
 from protocols.load import make, validated
+from tests.kit.waiting import until
 
 ROOM = Path(__file__).resolve().parents[1] / "protocols"
 DEADLINE_S = 15
@@ -167,10 +168,9 @@ async def leaves_nothing_behind(peer: Peer) -> None:
         await reading(adapter)
         await peer.stop()
         await lost(adapter)
-    until = time.monotonic() + DEADLINE_S
-    while left := _left(threads, tasks):
-        assert time.monotonic() < until, f"still there after close(): {left}"
-        await asyncio.sleep(0.05)
+    await until(
+        lambda: not _left(threads, tasks), DEADLINE_S, lambda: f"after close(): {_left(threads, tasks)} are left"
+    )
 
 
 async def refuses_what_can_never_work(peer: Peer) -> None:
@@ -207,13 +207,16 @@ def folder(protocol: str) -> Path:
 
 async def _connect_again(adapter: Adapter) -> None:
     """Servers take a moment to listen again or to let the old session go; NotConnected meanwhile is right."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            try:
-                return await adapter.connect()
-            except NotConnected:
-                await adapter.close()
-                await asyncio.sleep(0.1)
+
+    async def connects() -> bool:
+        try:
+            await adapter.connect()
+        except NotConnected:
+            await adapter.close()
+            return False
+        return True
+
+    await until(connects, DEADLINE_S)
 
 
 def _left(threads: set[threading.Thread], tasks: set[asyncio.Task[Any]]) -> list[str]:

@@ -26,6 +26,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
+from tests.kit.waiting import until
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -111,8 +113,11 @@ async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, settin
     for error in answer.topic_errors:
         if error[1]:
             raise for_code(error[1])(error[2])
-    while not _led((await admin.describe_topics([name]))[0], partitions):  # noqa: ASYNC110
-        await asyncio.sleep(0.01)  # Kafka tells nobody when it leads a new partition
+
+    async def led() -> bool:  # Kafka tells nobody when it leads a new partition
+        return _led((await admin.describe_topics([name]))[0], partitions)
+
+    await until(led)
 
 
 def _led(described: dict, partitions: int) -> bool:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.kit.ports import free_port, listens
+from tests.kit.waiting import wait_until
 
 DEADLINE_S = 15
 BINARY = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -48,11 +48,9 @@ class Mosquitto:
             self.process = subprocess.Popen(
                 [BINARY, "-v", "-c", str(self.directory / "mosquitto.conf")], stdout=log, stderr=log
             )
-        until = time.monotonic() + DEADLINE_S
-        while not listens(self.port):
-            assert self.process.poll() is None, f"mosquitto ended: {self.log()[-2000:]}"
-            assert time.monotonic() < until, f"mosquitto does not listen: {self.log()[-2000:]}"
-            time.sleep(0.01)
+        process = self.process
+        wait_until(lambda: listens(self.port) or process.poll() is not None, DEADLINE_S, lambda: self.log()[-2000:])
+        assert process.poll() is None, f"mosquitto ended: {self.log()[-2000:]}"
 
     def stop(self, *, kill: bool = False) -> None:
         """SIGTERM (it then saves what it persists) or SIGKILL."""
@@ -163,7 +161,7 @@ async def publishing(port: int, topic: str, every_s: float = 0.1, qos: int = 0) 
         while True:
             n += 1
             client.publish(topic, str(n), qos)
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(every_s)  # its pace
 
     await asyncio.to_thread(client.connect, "127.0.0.1", port)
     client.loop_start()

@@ -23,6 +23,7 @@ from asyncua.server.uaprocessor import UaProcessor
 from asyncua.server.user_managers import UserManager
 
 from tests.kit.ports import free_port
+from tests.kit.waiting import until
 
 URI = "urn:streamforge:test"
 LOCALHOST = "127.0.0.1"
@@ -119,7 +120,7 @@ class OpcUaServer:
             n = 0
             while True:
                 await self.write(key, float(n := n + 1))
-                await asyncio.sleep(every)
+                await asyncio.sleep(every)  # its pace
 
         self._tickers.append(asyncio.create_task(count()))
 
@@ -262,9 +263,7 @@ def point(parameter: str, key: str, **more: Any) -> dict[str, Any]:
 
 async def soon(condition: Callable[[], Any], deadline_s: float = 8) -> None:
     """Wait until this becomes true."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)
+    await until(condition, deadline_s)
 
 
 class Tap:

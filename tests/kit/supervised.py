@@ -20,6 +20,7 @@ import psutil
 
 from actors import guard
 from supervisors.spec import Child, Strategy, supervisor, worker
+from tests.kit.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SOON_S = 10.0
@@ -69,11 +70,7 @@ class Supervised:
         return [who.rpartition("/")[2] for _, who, _, said in self.journal() if said == word]
 
     def wait_for(self, what: Callable[[], Any], within_s: float = SOON_S) -> Any:
-        deadline = time.monotonic() + within_s
-        while not (found := what()):
-            assert time.monotonic() < deadline, f"not within {within_s:g} s; the log ends with:\n{self.log_end()}"
-            time.sleep(0.005)
-        return found
+        return wait_until(what, within_s, lambda: f"; the log ends with:\n{self.log_end()}")
 
     def log_end(self) -> str:
         return "\n".join(self.log.read_text().splitlines()[-40:])

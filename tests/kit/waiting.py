@@ -14,7 +14,7 @@ from typing import Any
 ASK_EVERY_S = 0.01
 
 
-async def until(holds: Callable[[], Any], within_s: float = 20, tell: Callable[[], object] = str) -> Any:
+async def until(holds: Callable[[], Any], within_s: float = 30, tell: Callable[[], object] = str) -> Any:
     """The first answer that is true; an awaitable is awaited. What blocks belongs beside the loop (asyncio.to_thread)."""
     try:
         async with asyncio.timeout(within_s) as limit:
@@ -27,7 +27,7 @@ async def until(holds: Callable[[], Any], within_s: float = 20, tell: Callable[[
         raise AssertionError(_late(within_s, tell)) from None
 
 
-def wait_until(holds: Callable[[], Any], within_s: float = 20, tell: Callable[[], object] = str) -> Any:
+def wait_until(holds: Callable[[], Any], within_s: float = 30, tell: Callable[[], object] = str) -> Any:
     """The same for tests without a loop."""
     deadline = time.monotonic() + within_s
     while not (answer := holds()):

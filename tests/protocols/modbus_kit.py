@@ -44,7 +44,7 @@ class Caller:
             except NotConnected as gone:
                 self.losses.append(str(gone))
                 await self.adapter.close()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # as whoever drives an adapter pauses before the next attempt
                 with suppress(NotConnected):
                     await self.adapter.connect()
             else:

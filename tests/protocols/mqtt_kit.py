@@ -74,12 +74,6 @@ async def silence(one: MqttAdapter, for_s: float = 0.3) -> None:
     assert not done, task.result()
 
 
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not true():  # noqa: ASYNC110 - the broker and the library have no event to wait for
-            await asyncio.sleep(0.01)
-
-
 @asynccontextmanager
 async def scripted(*answers: bytes) -> AsyncIterator[int]:
     """A broker that answers the first packet with the first answer, and so on: for what mosquitto does not do."""

@@ -14,6 +14,7 @@ from amqtt.broker import Broker
 from tests.kit.adapter_conformance import Peer
 from tests.kit.mosquitto import BINARY, DEADLINE_S, Mosquitto, publishing
 from tests.kit.ports import free_port, listens
+from tests.kit.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,9 +84,7 @@ def _amqtt() -> tuple[int, Turn, Turn]:
     async def start() -> None:
         command = (sys.executable, "-m", "tests.protocols.peers_mqtt", str(port))
         running.append(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL, cwd=ROOT))
-        async with asyncio.timeout(DEADLINE_S):
-            while not await asyncio.to_thread(listens, port):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.05)
+        await until(lambda: asyncio.to_thread(listens, port), DEADLINE_S)
 
     async def stop() -> None:
         while running:

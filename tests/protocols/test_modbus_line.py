@@ -39,7 +39,7 @@ async def test_a_connection_that_ends_unused_is_opened_again_when_it_is_needed_a
         await one.read()
         device.shuns = True  # From now on each connection that says nothing is ended at once.
         reading = asyncio.ensure_future(one.read())
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # of the half second in which nothing is due
         assert device.connections <= 4
         device.shuns = False
         await reading

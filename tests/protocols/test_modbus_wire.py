@@ -75,7 +75,7 @@ def answer(request, data):
 async def asked(wire):
     """A request for two registers that is on its way."""
     task = asyncio.ensure_future(wire.ask(7, Table.holding, 100, 2, 5))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop: it has asked and waits
     return task
 
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from protocols.contract import NotConnected
-from tests.protocols.mqtt_kit import RAW, VERSIONS, adapter, collect, connected, numbers, read, silence, until
+from tests.kit.waiting import until
+from tests.protocols.mqtt_kit import RAW, VERSIONS, adapter, collect, connected, numbers, read, silence
 
 
 @VERSIONS

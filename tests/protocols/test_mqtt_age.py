@@ -10,7 +10,8 @@ from protocols.mqtt import freshness
 from protocols.mqtt.freshness import AWAY, SLOW
 from schemas.records import Quality
 from tests.kit.mosquitto import publishing
-from tests.protocols.mqtt_kit import RAW, VERSIONS, adapter, collect, connected, read, silence, until
+from tests.kit.waiting import until
+from tests.protocols.mqtt_kit import RAW, VERSIONS, adapter, collect, connected, read, silence
 
 
 @VERSIONS

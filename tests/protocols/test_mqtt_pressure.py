@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from protocols.contract import NotConnected
-from tests.protocols.mqtt_kit import RAW, VERSIONS, collect, connected, numbers, read, silence, until
+from tests.kit.waiting import until
+from tests.protocols.mqtt_kit import RAW, VERSIONS, collect, connected, numbers, read, silence
 
 
 @VERSIONS
@@ -78,7 +79,7 @@ async def test_a_full_buffer_stops_reading_and_nothing_of_qos_1_is_lost(mosquitt
         )
         await until(lambda: one.connection.paused)
         assert "slower than the broker" in one.health().degraded[0]
-        # Longer than the keepalive: the broker must not throw us out, nor we it.
+        # The stream stands still for longer than the keepalive: the broker must not throw us out, nor we it.
         await asyncio.sleep(1.7)
         held = len(one.inbox.messages)
         assert held < 200

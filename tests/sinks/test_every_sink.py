@@ -122,7 +122,7 @@ async def test_a_vanished_destination_is_not_connected_and_comes_back(kind: str,
 async def test_a_cancelled_write_is_whole_or_nothing(kind: str, peer: Peer) -> None:
     sink = make(peer.config)
     await sink.connect()
-    for delay in (0.0, 0.001, 0.005, 0.02):
+    for delay in (0.0, 0.001, 0.005, 0.02):  # cancelled at another place each time
         writing = asyncio.create_task(sink.write(batch(0, 50), {AT: 50}))
         await asyncio.sleep(delay)
         writing.cancel()

@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sinks.contract import Batch, NeedsPerson, NotConnected
 from tests.kit.ports import free_port
 from tests.kit.postgres import Postgres, query
 from tests.kit.records import NOON, aggregate, event, readings, series
+from tests.kit.waiting import wait_until
 from tests.sinks.test_postgres_write import sink_for
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -57,15 +58,13 @@ def pooler(postgres: Postgres) -> Iterator[Pooler]:
 
 
 def _wait_for(dsn: str) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
+    def answers() -> bool:
+        with suppress(psycopg2.OperationalError):
             psycopg2.connect(dsn).close()
-        except psycopg2.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        else:
-            return
+            return True
+        return False
+
+    wait_until(answers, 10)
 
 
 def batch(first: int, n: int = 50) -> Batch:

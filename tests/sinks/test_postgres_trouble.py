@@ -19,6 +19,7 @@ from tests.kit.postgres import Postgres, query
 from tests.kit.postgres_server import Server
 from tests.kit.records import NOON, readings, series
 from tests.kit.tcp_proxy import TcpProxy
+from tests.kit.waiting import until
 from tests.sinks.test_postgres_write import sink_for
 
 AT = ("telemetry.clean", 0)
@@ -96,14 +97,14 @@ async def test_a_server_that_never_greets_is_given_up_at_the_deadline(postgres: 
             await sink.connect()
         proxy.cut()
         proxy.silent = False
-        deadline = time.monotonic() + 10
-        while True:
+
+        async def connects() -> bool:
             try:
-                assert await sink.connect() == {}
-                break
+                return await sink.connect() == {}
             except NotConnected:
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.05)
+                return False
+
+        await until(connects, 10)
         await sink.close()
 
 
@@ -178,10 +179,7 @@ async def test_a_cancelled_write_leaves_the_sink_able_to_connect_again(database:
 
 
 async def _until_waiting(dsn: str) -> None:
-    deadline = time.monotonic() + 10
-    while query(dsn, "SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await until(lambda: query(dsn, "SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)], 10)
 
 
 async def test_an_older_worker_of_the_same_sink_is_out_of_force(database: str) -> None:

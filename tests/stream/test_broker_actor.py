@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -28,6 +27,7 @@ from stream.broker.process import start
 from stream.broker.run import BrokerDied
 from tests.kit.broker_actor import ROOT, config, launch, running
 from tests.kit.kafka import one_topic
+from tests.kit.waiting import until
 
 
 async def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
@@ -54,13 +54,6 @@ async def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
 
 def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-async def until(true: Callable[[], bool], within_s: float = 10) -> None:
-    """For what tells nobody: processes, files, counters."""
-    async with asyncio.timeout(within_s):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_formats_starts_stops_in_order_and_starts_again_on_another_port(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from stream.broker.transactions import (
 from stream.broker.wire import Wire, split
 from tests.kit.kafka import MakeTopic, one_topic
 from tests.kit.kafka_server import make
+from tests.kit.waiting import until
 
 
 @dataclass
@@ -51,9 +52,12 @@ class Bench:
 
     async def until_none_open(self, topic: str) -> None:
         """Markers are written after the commit was answered."""
-        async with self.wire() as wire, asyncio.timeout(5):
-            while any(one.topic == topic for one in await open_transactions(wire)):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        async with self.wire() as wire:
+
+            async def none_open() -> bool:
+                return all(one.topic != topic for one in await open_transactions(wire))
+
+            await until(none_open, 5)
 
     async def values(self, topic: str, end: int) -> list[bytes]:
         """Committed values up to offset `end` (exclusive), control records skipped; TimeoutError when a transaction holds them back."""

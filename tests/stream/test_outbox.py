@@ -18,6 +18,7 @@ from stream.consumer import StreamConsumer
 from stream.outbox import Outbox
 from stream.producer import Parcel
 from tests.kit.kafka_server import make
+from tests.kit.waiting import until
 
 NOW_MS = int(time.time() * 1000)
 """Real time: a broker forgets a producer whose newest record is older than `producer.id.expiration.ms`, 24.8 days at most, when it
@@ -203,12 +204,6 @@ async def test_a_broker_killed_while_sending_has_everything_once(tmp_path):
     finally:
         sending.cancel()
         await broker.kill()
-
-
-async def until(true, within_s: float = 30) -> None:
-    async with asyncio.timeout(within_s):
-        while not true():  # noqa: ASYNC110 - the outbox has no event for it
-            await asyncio.sleep(0.01)
 
 
 async def test_a_broken_batch_is_passed_over_and_told_and_nothing_else_is_lost(tmp_path):

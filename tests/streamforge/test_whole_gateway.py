@@ -18,6 +18,7 @@ from control import view
 from streamforge.demo.compare import compare
 from streamforge.demo.meter import Meter
 from streamforge.demo.parts import Parts
+from tests.kit.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole"), pytest.mark.timeout(240)]
@@ -40,15 +41,8 @@ def parts():
 @pytest.fixture(scope="module")
 def meter(parts):
     found = Meter(parts, parts.begun)
-    until(lambda: found.first_stored_at() is not None, 90, lambda: parts.words("gateway"))
+    wait_until(lambda: found.first_stored_at() is not None, 90, lambda: parts.words("gateway"))
     return found
-
-
-def until(true, seconds, say=lambda: ""):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, say()
-        time.sleep(0.1)
 
 
 def streamforge(parts, *words, timeout=60):
@@ -107,7 +101,7 @@ def test_restart_by_a_person_gives_a_new_process(parts, meter):
     before = pid_of(meter, "data_path/adapters/presses")
     told = streamforge(parts, "restart", "presses")
     assert told.returncode == 0, told.stderr
-    until(lambda: pid_of(meter, "data_path/adapters/presses") not in (None, before), 20)
+    wait_until(lambda: pid_of(meter, "data_path/adapters/presses") not in (None, before), 20)
     unknown = streamforge(parts, "restart", "press")
     assert unknown.returncode == 6
     assert "presses" in unknown.stderr
@@ -135,7 +129,7 @@ def test_after_any_kill_readings_are_stored_again(parts, meter, victim):
     pid = nodes["stream/broker"]["facts"]["pid"] if victim == "broker" else nodes[victim]["pid"]
     os.kill(pid, signal.SIGKILL)
     killed = time.time()
-    until(lambda: newest(parts) > killed + 0.5, 60, lambda: parts.words("gateway"))
+    wait_until(lambda: newest(parts) > killed + 0.5, 60, lambda: parts.words("gateway"))
 
 
 def newest(parts):
