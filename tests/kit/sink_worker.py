@@ -76,7 +76,7 @@ def stored(dsn: str) -> tuple[int, int]:
 
 def stored_is(dsn: str, n: int) -> Callable[[], Any]:
     async def equal() -> bool:
-        with suppress(psycopg2.OperationalError):  # away at the moment
+        with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):  # away at the moment
             return await asyncio.to_thread(stored, dsn) == (n, n)
         return False
 
