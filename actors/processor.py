@@ -184,7 +184,7 @@ class Worker:
         self._context.facts["snapshot"] = f"partition {partition}: {reason}; the log is replayed instead"
 
     async def _replay(self, starts: dict[Partition, int]) -> None:
-        self._context.health(Status.DEGRADED, "replaying the stream to rebuild its state")
+        self._context.health(Status.DEGRADED, "replaying the stream to rebuild its state", "nothing to do: it goes on by itself")
         ends = {place: self._read_to[place] for place in starts}
         async for place, messages in read_between(self._consumer, starts, ends, POLL_MAX):
             if self._context.stopping.is_set():

@@ -12,7 +12,7 @@ from typing import Any
 from actors.context import Context
 from schemas.records import NO_TIME, Quality, Records
 from stream.codec import Codec, SchemaIds
-from stream.consumer import OutOfRange, StreamConsumer
+from stream.consumer import OutOfRange, Partition, StreamConsumer
 from stream.producer import StreamLost
 
 WATCHED = ("telemetry.clean", "events.clean")
@@ -37,6 +37,7 @@ class Values:
         self._newest: dict[Place, tuple[int, dict[str, Any]]] = {}
         self._left_out: set[int] = set()
         self._round = 0
+        self._read_to: dict[Partition, int] = {}
         self._wanted = asyncio.Event()
         self.watchers = 0
 
@@ -71,12 +72,18 @@ class Values:
         await consumer.start(START_WITHIN_S)
         try:
             places = [(t, p) for t in WATCHED for p in range(self._context.config["partitions"])]
-            consumer.assign(await consumer.ends(places))
+            consumer.assign(await self._beginning(consumer, places))
             while self.watchers:
                 await self._take(consumer, codec)
                 await asyncio.sleep(READ_EVERY_S)
         finally:
             await consumer.stop()
+
+    async def _beginning(self, consumer: StreamConsumer, places: list[Partition]) -> dict[Partition, int]:
+        """A little before the end, but nothing twice: a point that is quiet while somebody begins to look has a newest value too."""
+        begins, ends = await consumer.beginnings(places), await consumer.ends(places)
+        spare = BEHIND_MAX // len(places)
+        return {p: max(begins[p], end - spare, min(self._read_to.get(p, 0), end)) for p, end in ends.items()}
 
     async def _take(self, consumer: StreamConsumer, codec: Codec) -> None:
         polled = await consumer.poll(BATCH_MAX, 0.1)
@@ -84,6 +91,7 @@ class Values:
         for (topic, partition), messages in polled.items():
             for records in codec.decode(topic, partition, messages).records:
                 self._note(records)
+        self._read_to = consumer.positions()
         lag = await consumer.lag()
         if sum(lag.values()) > BEHIND_MAX:
             ends = await consumer.ends(lag)

@@ -70,7 +70,7 @@ def health(tree: Node | None) -> dict[str, Any]:
             "problems": [],
         }
     problems = [problem(node) for node in walk(tree) if is_problem(node)]
-    problems.sort(key=lambda p: -RANK.get(p["status"], 0))
+    problems.sort(key=urgency)
     status = overall(problems)
     worst = problems[0] if problems else None
     return {
@@ -79,6 +79,12 @@ def health(tree: Node | None) -> dict[str, Any]:
         "next_step": worst["next_step"] if worst else None,
         "problems": problems,
     }
+
+
+def urgency(told: dict[str, Any]) -> tuple[bool, int]:
+    """What sorts problems: first a stream that does not run, for it is why the others complain; then the worst."""
+    stream_away = told["component"].startswith("stream") and told["status"] in ("STARTING", "UNHEALTHY", "FAILED")
+    return not stream_away, -RANK.get(told["status"], 0)
 
 
 def is_problem(node: Node) -> bool:

@@ -43,6 +43,23 @@ def test_each_problem_has_a_reason_and_a_next_step():
     assert "streamforge restart historian" in told["next_step"]
 
 
+def test_a_stream_that_is_away_is_told_before_those_who_suffer_from_it():
+    told = view.health(
+        tree(
+            worker("data_path/adapters/a", "DEGRADED", reason="the local stream does not answer"),
+            worker("data_path/sinks/s", "UNHEALTHY", reason="password refused"),
+            worker("stream/broker", "STARTING", reason="the broker was killed"),
+        )
+    )
+    assert [p["component"] for p in told["problems"]] == ["stream/broker", "data_path/sinks/s", "data_path/adapters/a"]
+    assert told["reason"] == "stream/broker: the broker was killed"
+
+
+def test_a_stream_that_runs_with_a_warning_waits_behind_what_is_worse():
+    told = view.health(tree(worker("stream/broker", "DEGRADED"), worker("data_path/sinks/s", "UNHEALTHY")))
+    assert [p["component"] for p in told["problems"]] == ["data_path/sinks/s", "stream/broker"]
+
+
 @pytest.mark.parametrize(
     ("node", "step"),
     [
