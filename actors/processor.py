@@ -31,12 +31,17 @@ from pipeline.contract import Outputs, Stage
 from schemas.gateway import ProcessingConfig, Rule
 from schemas.records import Poison
 from stream.codec import Codec, SchemaIds
-from stream.consumer import Skipped, StreamConsumer
+from stream.codec.read import Message
+from stream.consumer import Polled, Skipped, StreamConsumer
 from stream.producer import Parcel, Partition, StreamLost, StreamProducer
 
 POLL_MAX = 5000
 TRANSACTION_MAX = 20_000
 """Records after which a transaction is closed early."""
+GATHER_S = 0.05
+"""How long records are gathered before they are judged: no reading is later for it, since outputs leave with the transaction."""
+FETCH_S = 0.01
+"""For more to come meanwhile."""
 COMMITTING_POLL_S = 0.02
 """How long to wait for records while the transaction before still commits: as long as it does, this one grows."""
 LAG_EVERY_S = 2.0
@@ -184,7 +189,9 @@ class Worker:
         self._context.facts["snapshot"] = f"partition {partition}: {reason}; the log is replayed instead"
 
     async def _replay(self, starts: dict[Partition, int]) -> None:
-        self._context.health(Status.DEGRADED, "replaying the stream to rebuild its state", "nothing to do: it goes on by itself")
+        self._context.health(
+            Status.DEGRADED, "replaying the stream to rebuild its state", "nothing to do: it goes on by itself"
+        )
         ends = {place: self._read_to[place] for place in starts}
         async for place, messages in read_between(self._consumer, starts, ends, POLL_MAX):
             if self._context.stopping.is_set():
@@ -232,13 +239,24 @@ class Worker:
             left = end - time.monotonic()
             if left <= 0 and (committing is None or committing.done()):
                 break
-            for place, messages in (await self._consumer.poll(POLL_MAX, max(left, COMMITTING_POLL_S))).items():
+            for place, messages in (await self._gather(max(left, COMMITTING_POLL_S))).items():
                 await self._judge(place, messages, one)
                 one.read += len(messages)
                 one.offsets[place] = self._read_to[place] = messages[-1].offset + 1
         self._keep(one, self._stage.tick(time.time_ns() // 1000))
         self._take_snapshot(one)
         return one
+
+    async def _gather(self, within_s: float) -> Polled:
+        """What comes within a breath, of each partition together: a record costs half as much in a batch of hundreds as in one of tens."""
+        gathered: dict[Partition, list[Message]] = {}
+        end, count = time.monotonic() + min(within_s, GATHER_S), 0
+        while count < POLL_MAX and (left := end - time.monotonic()) > 0:
+            for place, messages in (await self._consumer.poll(POLL_MAX - count, left)).items():
+                gathered.setdefault(place, []).extend(messages)
+                count += len(messages)
+            await asyncio.sleep(min(FETCH_S, max(0.0, end - time.monotonic())) if gathered else 0)
+        return gathered
 
     async def _judge(self, place: Partition, messages: list[Any], one: Round) -> None:
         """Decode, step and encode, with the records in doubt meanwhile. Raises whatever the stage raises: that is a crash."""

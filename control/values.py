@@ -12,8 +12,8 @@ from typing import Any
 from actors.context import Context
 from schemas.records import NO_TIME, Quality, Records
 from stream.codec import Codec, SchemaIds
-from stream.consumer import OutOfRange, Partition, StreamConsumer
-from stream.producer import StreamLost
+from stream.consumer import OutOfRange, StreamConsumer
+from stream.producer import Partition, StreamLost
 
 WATCHED = ("telemetry.clean", "events.clean")
 POINTS_MAX = 5000
