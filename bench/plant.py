@@ -12,7 +12,7 @@ from streamforge.system import free_ports
 
 POINTS_EACH_UNIT = 62
 CYCLES_A_SECOND = 10
-ADAPTERS = 2
+ADAPTERS = 4
 
 
 class Plant:
@@ -52,7 +52,7 @@ def offered(rate: int) -> int:
 
 
 def gateway_file(plant: Plant, rate: int, durability: str, kafka: int, page: int) -> str:
-    """A gateway with two adapters that together read `rate` values a second, three rules on each, all aggregates, one sink."""
+    """A gateway with four adapters that together read `rate` values a second, three rules on each, all aggregates, one sink."""
     lines = [
         f"gateway: {{id: bench, site: {durability}}}",
         f"stream: {{durability: {durability}, disk_budget: 8 GiB, port: {kafka}}}",
