@@ -23,12 +23,14 @@ from stream.codec.read import Message
 from stream.ending import ended
 from stream.fetched import plain_records
 from stream.flow import Flow, refuse_dead_tasks
+from stream.offset_fetch import whole_answers
 from stream.producer import Partition, StreamLost
 
 Polled = dict[Partition, list[Message]]
 """The records of each partition, in offset order."""
 
 plain_records()
+whole_answers()
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # said once, by whoever handles it
 
