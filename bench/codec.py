@@ -15,6 +15,7 @@ from aiokafka import ConsumerRecord
 from schemas.records import Classification, Document, Quality, Series
 from stream.codec import Codec, SchemaIds, Template, encode_columns
 from stream.codec.avro import Writers, encode
+from tests.kit.messages import series_fields
 
 SERIES = 1000
 NOW = time.time_ns() // 1000
@@ -48,19 +49,8 @@ def messages(wires: list[bytes]) -> list[ConsumerRecord[bytes, bytes]]:
 
 def fields_of(template: Template, value: float) -> dict[str, Any]:
     """What fastavro is given for the same reading."""
-    s = template.series
     return {
-        "series": template.prefix[5:13],
-        "asset_id": s.asset,
-        "parameter": s.parameter,
-        "unit": s.unit,
-        "classification": s.classification.name,
-        "metadata": {
-            "adapter_id": s.adapter_id,
-            "adapter_version": s.adapter_version,
-            "pipeline_id": s.pipeline_id,
-            "gateway_id": s.gateway_id,
-        },
+        **series_fields(template.series, template.prefix[5:13]),
         "timestamps": {"device_time": NOW, "gateway_time": NOW},
         "value": ("double", value),
         "quality": "GOOD",

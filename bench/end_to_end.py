@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from actors import guard
 from bench import plant
 from bench.naive_run import naive_step
 from bench.usage import UsageMeter, family
@@ -24,7 +25,7 @@ from control import view
 from control.problems import Problem
 from stream.broker.ports import free_pair
 from streamforge.client import Gateway
-from streamforge.system import die_with_parent, free_ports
+from streamforge.system import free_ports
 
 RATES = (10_000, 20_000, 30_000, 40_000, 50_000, 65_000, 80_000)
 WARM_UP_S = 8.0
@@ -44,7 +45,7 @@ class Running:
         with (directory / "gateway.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "streamforge", "run", str(directory / "gateway.yaml"), "--data", str(directory / "data")],
-                stdout=log, stderr=log, preexec_fn=lambda: die_with_parent(parent),
+                stdout=log, stderr=log, preexec_fn=lambda: guard.die_with(parent),
             )  # fmt: skip
         self.directory = directory
 

@@ -16,14 +16,13 @@ from typing import Any
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from actors import broker
+from actors import broker, guard
 from actors.context import Context
 from bench import plant
 from bench.naive.end_to_end import CLEAN, RAW
 from bench.usage import UsageMeter, family
 from schemas.gateway import StreamConfig
 from stream.broker.ports import free_pair
-from streamforge.system import die_with_parent
 
 PARTITIONS = 12
 KEPT = 0.99
@@ -70,7 +69,7 @@ class Part:
         parent = os.getpid()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.naive.end_to_end", *words], stdout=subprocess.PIPE, text=True,
-            preexec_fn=lambda: die_with_parent(parent),
+            preexec_fn=lambda: guard.die_with(parent),
         )  # fmt: skip
         self.count = 0
         threading.Thread(target=self._listen, daemon=True).start()

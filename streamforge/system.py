@@ -1,22 +1,10 @@
-"""The few things asked of Linux directly."""
+"""Which ports of this machine are free, for the demo and the benchmarks; and one of Linux' numbers."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import socket
 
 PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(parent: int | None = None) -> None:
-    """Have the kernel kill this process when its parent dies, so that nothing is left behind by any end of the parent."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if parent is not None and os.getppid() != parent:
-        os._exit(1)
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from streamforge.system import die_with_parent
+from actors import guard
 
 KEPT = 3
 """Standard input, output and error; everything else this process has open stays its own."""
@@ -65,7 +65,7 @@ def _live(work: Callable[[], int], log: Path, parent: int) -> None:
     code = 1
     try:
         os.setsid()
-        die_with_parent(parent)
+        guard.die_with(parent)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         _only_words_to(log)

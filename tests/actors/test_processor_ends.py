@@ -19,6 +19,9 @@ from tests.kit.sink_worker import Source
 from tests.kit.stage_worker import assets, readings, stage_config, working, written
 from tests.kit.waiting import until
 
+pytestmark = pytest.mark.xdist_group("stages of partitions 0, 4, 8")
+"""As test_processor_kills.py, whose partitions these are."""
+
 Unique = Callable[[str], str]
 SECOND = 1_000_000
 

@@ -7,7 +7,6 @@ server and removes the directory: no test run, however it ends, leaves a databas
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import select
@@ -15,13 +14,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg2
 
+from actors import guard
 from streamforge.demo.cluster import ENVIRONMENT, Cluster, cluster
 from tests.kit.ports import free_port
+from tests.kit.waiting import wait_until
 
 HBA = "host all +with_password 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
 OTHER = os.environ.get("SF_TEST_POSTGRES")
@@ -31,10 +32,6 @@ SETTINGS = (
     "fsync=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=60", "listen_addresses=127.0.0.1",
     "unix_socket_directories=", "logging_collector=off", "log_min_messages=fatal", "autovacuum=off", "max_wal_size=512MB",
 )  # fmt: skip
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _installed(directory: Path, programs: Path) -> Cluster:
@@ -77,22 +74,23 @@ class Server:
 
     def start(self) -> None:
         settings = [word for setting in (*SETTINGS, f"port={self.port}", *self._settings) for word in ("-c", setting)]
+        parent = os.getpid()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._cluster.programs / "postgres", "-D", self.directory, *settings],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=lambda: guard.die_with(parent),
                 cwd="/", env=self._environment, **self._cluster.identity(),
             )  # fmt: skip
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                psycopg2.connect(self.dsn, connect_timeout=2).close()
-            except psycopg2.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
+        process = self._process
+        wait_until(lambda: process.poll() is not None or self._answers(), 30)
+        if process.poll() is not None:
+            psycopg2.connect(self.dsn, connect_timeout=2)  # raises, and says why
+
+    def _answers(self) -> bool:
+        with suppress(psycopg2.OperationalError):
+            psycopg2.connect(self.dsn, connect_timeout=2).close()
+            return True
+        return False
 
     def stop(self, how: int = signal.SIGINT) -> None:
         """SIGINT is PostgreSQL's fast shutdown, SIGQUIT the immediate one: as after a crash."""

@@ -1,61 +1,17 @@
-"""The adapter against pymodbus' server and well-meaning devices: merging, splitting, rates, units, cancellation."""
+"""The adapter against pymodbus' server and well-meaning devices: merging, splitting, units."""
 
 from __future__ import annotations
 
-import asyncio
 import struct
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 
 from protocols.contract import NotConnected
 from protocols.load import make, validated
 from schemas.records import Quality
-from tests.kit.modbus_server import honest, liar, plain_server, port_of
-
-
-def config(port, *points, **more):
-    named = [{"parameter": f"p{n}", **point} for n, point in enumerate(points)]
-    base = {"id": "a", "protocol": "modbus_tcp", "host": "127.0.0.1", "port": port, "defaults": {"asset": "x"}}
-    return {**base, "every": "100ms", "response_timeout": "500ms", **more, "points": named}
-
-
-@asynccontextmanager
-async def reading(port, *points, **more):
-    adapter = make(validated(config(port, *points, **more)))
-    await adapter.connect()
-    try:
-        yield adapter
-    finally:
-        await adapter.close()
-
-
-@asynccontextmanager
-async def device(units=(1,)):
-    """A pymodbus server: register n of unit u holds 100 u + n, bit n is set where n divides by 3."""
-    server = await plain_server(0, units)
-    try:
-        yield port_of(server)
-    finally:
-        await server.shutdown()
-
-
-def register(address, kind="uint16", **more):
-    return {"table": "holding", "address": address, "type": kind, **more}
-
-
-def by_name(*batches):
-    return {r.point.parameter: r for batch in batches for r in batch.readings}
-
-
-async def until(adapter, done, seconds=5.0):
-    """All batches until `done(readings so far)`."""
-    found = []
-    async with asyncio.timeout(seconds):
-        while not done(found):
-            found += (await adapter.read()).readings
-    return found
+from tests.kit.modbus_server import honest, liar
+from tests.protocols.modbus_reading import by_name, config, device, reading, register, until
 
 
 async def test_all_tables_and_types_of_a_pymodbus_server_in_one_batch_of_few_reads():
@@ -231,102 +187,6 @@ async def test_a_gateway_that_says_its_unit_is_away_counts_as_silence_of_that_un
         found = await until(adapter, lambda _: bool(adapter.health().degraded))
         assert next(r.reason.partition(": ")[2] for r in found if r.status is Quality.BAD).startswith("exception 11")
         assert len([r for r in found if r.status is Quality.BAD]) == 1
-
-
-async def test_several_intervals_each_keep_their_own_grid():
-    async with liar() as one:
-        points = [register(0, every="50ms"), register(100, every="200ms"), register(200, every="10s")]
-        async with reading(one.port, *points) as adapter:
-            began = time.monotonic()
-            found = await until(adapter, lambda found: sum(r.value == 0 for r in found) == 21)
-            took = time.monotonic() - began
-        counts = [sum(r.value == value for r in found) for value in (0, 100, 200)]
-        assert counts[0] == 21
-        assert counts[1] in {5, 6}
-        assert counts[2] == 1
-        assert took == pytest.approx(1.0, abs=0.15)
-
-
-async def test_polls_that_cannot_be_done_in_time_are_counted_and_not_piled_up():
-    async def slow(request, writer):
-        await asyncio.sleep(0.12)
-        await honest(request, writer)
-
-    async with liar(slow) as one, reading(one.port, register(0), every="50ms") as adapter:
-        began = time.monotonic()
-        for _ in range(6):
-            await adapter.read()
-        grid = int((time.monotonic() - began) / 0.05)
-        missed = adapter.health().counters["missed_polls_total"]
-        assert abs(missed + 6 - (grid + 1)) <= 1
-        assert len(one.requests) == 6
-
-
-async def test_the_pause_between_requests_is_kept():
-    async with liar() as one, reading(one.port, *(register(n * 50) for n in range(5)), delay="30ms") as adapter:
-        began = time.monotonic()
-        await adapter.read()
-        assert time.monotonic() - began >= 4 * 0.03
-
-
-async def test_never_more_than_one_request_is_in_flight():
-    flying = most = 0
-
-    async def reply(request, writer):
-        nonlocal flying, most
-        flying += 1
-        most = max(most, flying)
-        await asyncio.sleep(0.002)
-        flying -= 1
-        await honest(request, writer)
-
-    points = [register(n * 50, unit_id=unit) for n in range(4) for unit in (1, 2)]
-    async with liar(reply) as one, reading(one.port, *points, every="20ms") as adapter:
-        for _ in range(10):
-            await adapter.read()
-        assert most == 1
-
-
-async def test_a_long_poll_hands_its_readings_over_before_they_are_old():
-    async def slow(request, writer):
-        await asyncio.sleep(0.3)
-        await honest(request, writer)
-
-    async with liar(slow) as one, reading(one.port, *(register(n * 50) for n in range(6))) as adapter:
-        batches = [await adapter.read(), await adapter.read()]
-        assert [len(batch.readings) for batch in batches] == [4, 2]
-        assert all(batch.gateway_time - r.device_time < 1.6e6 for batch in batches for r in batch.readings)
-
-
-async def test_a_cancelled_read_loses_nothing_that_only_changes():
-    """An EVENT's change that was read but not handed over must come with the next read."""
-
-    async def slow(request, writer):
-        if request.start == 100:
-            await asyncio.sleep(0.2)
-        await honest(request, writer)
-
-    event = register(7, bit=0, type="bool", classification="EVENT")
-    async with liar(slow) as one, reading(one.port, event, register(100)) as adapter:
-        task = asyncio.ensure_future(adapter.read())
-        while len(one.requests) < 2:  # noqa: ASYNC110 - the device's list has no event
-            await asyncio.sleep(0.005)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        found = await until(adapter, lambda found: len(found) >= 2)
-        assert [r.value for r in found if r.point.parameter == "p0"] == [True]
-        assert 100 in {r.value for r in found}
-        assert adapter.health().degraded == [], "the answer nobody waited for does not make the device slow"
-
-
-async def test_a_device_that_goes_during_a_long_interval_is_noticed_at_once():
-    async with liar() as one, reading(one.port, register(0), every="1h") as adapter:
-        await adapter.read()
-        one.leave()
-        async with asyncio.timeout(2):
-            with pytest.raises(NotConnected, match="refused the connection"):
-                await adapter.read()
 
 
 async def test_a_name_nobody_knows_and_a_closed_port_are_said_in_words():

@@ -16,7 +16,7 @@ from tests.kit.certificates import Authority
 from tests.kit.postgres import Postgres, query
 from tests.kit.postgres_server import INSTALLED, Server
 from tests.kit.records import NOON, readings, series
-from tests.sinks.test_postgres_write import sink_for
+from tests.sinks.postgres_kit import sink_for
 
 HBA = """host all +with_password 127.0.0.1/32 scram-sha-256
 host all outside 127.0.0.1/32 reject

@@ -14,15 +14,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from sinks.contract import Batch, NeedsPerson, NotConnected
+from sinks.contract import NeedsPerson, NotConnected
 from tests.kit.ports import free_port
 from tests.kit.postgres import Postgres, query
-from tests.kit.records import NOON, aggregate, event, readings, series
 from tests.kit.waiting import wait_until
-from tests.sinks.test_postgres_write import sink_for
+from tests.sinks.postgres_kit import AT, mixed, sink_for
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-AT = ("telemetry.clean", 0)
 
 
 @dataclass
@@ -67,19 +65,14 @@ def _wait_for(dsn: str) -> None:
     wait_until(answers, 10)
 
 
-def batch(first: int, n: int = 50) -> Batch:
-    some = readings([(series(), NOON + i, float(i)) for i in range(first, first + n)], first=first)
-    return Batch([some], [aggregate(first), event(first + 1, NOON + first)])
-
-
 async def test_two_sinks_share_pooled_connections_and_nothing_is_lost_or_doubled(pooler: Pooler, database: str) -> None:
     one, two = sink_for(pooler.dsn(database)), sink_for(pooler.dsn(database), id="other", table_prefix="o_")
     assert await one.connect() == {}
     assert await two.connect() == {}
     for n in range(8):
         for sink in (one, two):
-            await sink.write(batch(50 * n), {AT: 50 * n + 50})
-            await sink.write(batch(50 * n), {AT: 50 * n + 50})  # again: by way of the staging table
+            await sink.write(mixed(50 * n, 50), {AT: 50 * n + 50})
+            await sink.write(mixed(50 * n, 50), {AT: 50 * n + 50})  # again: by way of the staging table
     await one.close()
     assert await one.connect() == {AT: 400}
     for table in ("readings", "o_readings"):
@@ -92,7 +85,7 @@ async def test_nothing_of_ours_stays_in_a_pooled_connection(pooler: Pooler, data
     sink = sink_for(pooler.dsn(database), write_timeout="7s")
     await sink.connect()
     for n in range(6):
-        await sink.write(batch(50 * n), {AT: 50 * n + 50})
+        await sink.write(mixed(50 * n, 50), {AT: 50 * n + 50})
     for _ in range(6):
         assert query(pooler.dsn(database), "SHOW statement_timeout") == [("0",)]
         assert query(
@@ -104,11 +97,11 @@ async def test_nothing_of_ours_stays_in_a_pooled_connection(pooler: Pooler, data
 async def test_a_lock_behind_a_pooler_is_bounded_too(pooler: Pooler, database: str) -> None:
     sink = sink_for(pooler.dsn(database), lock_timeout="300ms")
     await sink.connect()
-    await sink.write(batch(0), {AT: 50})
+    await sink.write(mixed(0, 50), {AT: 50})
     other = psycopg2.connect(database)
     other.cursor().execute("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE")
     with pytest.raises(NotConnected, match="another connection holds a lock"):
-        await sink.write(batch(50), {AT: 100})
+        await sink.write(mixed(50, 50), {AT: 100})
     other.close()
     assert await sink.connect() == {AT: 50}
     await sink.close()

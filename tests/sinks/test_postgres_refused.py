@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Records, Rows
-from sinks.contract import Batch
+from sinks.contract import Batch, NeedsPerson
 from sinks.postgres.isolate import Failure, isolate
 from sinks.postgres.sink import PostgresSink
 from tests.kit.postgres import query
 from tests.kit.records import NOON, aggregate, event, readings, series
-from tests.sinks.test_postgres_write import sink_for
+from tests.sinks.postgres_kit import sink_for
 
 
 @pytest.fixture
@@ -68,6 +68,17 @@ async def test_a_row_refused_by_a_constraint_of_the_user_is_isolated(sink: Postg
     assert 'violates check constraint "plausible"' in refused[0].reason
     assert query(database, "SELECT count(*), max(value) FROM readings") == [(498, 499.0)]
     assert query(database, 'SELECT "offset" FROM streamforge_offsets') == [(500,)]
+
+
+async def test_refused_records_that_cannot_be_kept_undo_the_batch(sink: PostgresSink, database: str) -> None:
+    """They are of one transaction with the rows and the offsets: else a crash in between would lose them without a word."""
+    query(
+        database, "ALTER TABLE readings ADD CONSTRAINT plausible CHECK (value < 1000); DROP TABLE streamforge_refused"
+    )
+    with pytest.raises(NeedsPerson, match="streamforge_refused"):
+        await sink.write(Batch([many(10, {7: 2000.0})]), {("telemetry.clean", 0): 10})
+    assert query(database, "SELECT count(*) FROM readings") == [(0,)]
+    assert query(database, "SELECT count(*) FROM streamforge_offsets") == [(0,)]
 
 
 async def test_a_row_refused_by_a_trigger_on_the_staging_way_is_isolated(sink: PostgresSink, database: str) -> None:

@@ -13,15 +13,8 @@ from sinks.contract import Batch, NeedsPerson, NotConnected
 from sinks.postgres.tables import MIGRATIONS, Names
 from tests.kit.postgres import query
 from tests.kit.postgres_server import Server
-from tests.kit.records import NOON, aggregate, event, readings, series
-from tests.sinks.test_postgres_write import sink_for
-
-AT = ("telemetry.clean", 0)
-
-
-def batch(first: int = 0, n: int = 10) -> Batch:
-    some = readings([(series(), NOON + i, float(i)) for i in range(first, first + n)], first=first)
-    return Batch([some], [aggregate(first), event(first + 1, NOON + first)])
+from tests.kit.records import NOON, readings, series
+from tests.sinks.postgres_kit import AT, mixed, sink_for
 
 
 async def prepared(dsn: str, **other: object) -> None:
@@ -55,10 +48,10 @@ async def test_a_changed_table_is_told_before_the_first_row(database: str, chang
 async def test_a_type_changed_under_a_working_sink_stops_it_instead_of_refusing_every_row(database: str) -> None:
     sink = sink_for(database)
     await sink.connect()
-    await sink.write(batch(), {AT: 10})
+    await sink.write(mixed(), {AT: 10})
     query(database, "DROP VIEW events_view, aggregates_view, readings_view; ALTER TABLE readings ALTER value TYPE real")
     with pytest.raises(NeedsPerson, match="another type than this program made it with"):
-        await sink.write(batch(10), {AT: 20})
+        await sink.write(mixed(10), {AT: 20})
     await sink.close()
 
 
@@ -68,10 +61,10 @@ async def test_a_column_of_ones_own_that_must_not_be_null_stops_it_too(database:
     sink = sink_for(database)
     await sink.connect()
     with pytest.raises(NeedsPerson, match=r'"shift".*a column of your own needs a default'):
-        await sink.write(batch(), {AT: 10})
+        await sink.write(mixed(), {AT: 10})
     query(database, "ALTER TABLE readings ALTER shift SET DEFAULT 'early', ADD COLUMN note text")
     assert await sink.connect() == {}
-    assert await sink.write(batch(), {AT: 10}) == []
+    assert await sink.write(mixed(), {AT: 10}) == []
     await sink.close()
 
 
@@ -86,7 +79,7 @@ async def test_a_role_that_may_only_write_uses_tables_that_the_dba_made(database
     sink = sink_for(database.replace("postgres@", f"{role}@"), schema_name="plant", table_prefix="sf_")
     assert await sink.connect() == {}
     for _ in range(2):
-        assert await sink.write(batch(), {AT: 10}) == []
+        assert await sink.write(mixed(), {AT: 10}) == []
     await sink.close()
     counts = [query(database, f"SELECT count(*) FROM plant.sf_{t}")[0][0] for t in ("readings", "aggregates", "events")]
     assert counts == [10, 1, 1]
@@ -106,7 +99,7 @@ async def test_readings_may_be_partitioned_by_time_as_a_hypertable_is(database: 
     sink = sink_for(database)
     await sink.connect()
     for _ in range(3):
-        assert await sink.write(batch(), {AT: 10}) == []
+        assert await sink.write(mixed(), {AT: 10}) == []
     assert query(database, "SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM new)") == [(5, 5)]
     far = readings([(series(), NOON + 400 * 86400 * 10**6, 1.0), (series(), NOON + 99, 2.0)], first=10)
     refused = await sink.write(Batch([far]), {AT: 12})
@@ -118,7 +111,7 @@ async def test_readings_may_be_partitioned_by_time_as_a_hypertable_is(database: 
 async def test_trouble_that_passes_never_becomes_a_dead_letter(database: str, code: str) -> None:
     sink = sink_for(database)
     await sink.connect()
-    await sink.write(batch(), {AT: 10})
+    await sink.write(mixed(), {AT: 10})
     query(
         database,
         f"""CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS
@@ -126,11 +119,11 @@ async def test_trouble_that_passes_never_becomes_a_dead_letter(database: str, co
         CREATE TRIGGER trouble BEFORE INSERT ON readings FOR EACH ROW EXECUTE FUNCTION trouble()""",
     )
     with pytest.raises(NotConnected, match="not now") as caught:
-        await sink.write(batch(10), {AT: 20})
+        await sink.write(mixed(10), {AT: 20})
     assert not isinstance(caught.value, NeedsPerson)
     query(database, "DROP TRIGGER trouble ON readings")
     assert await sink.connect() == {AT: 10}
-    assert await sink.write(batch(10), {AT: 20}) == []
+    assert await sink.write(mixed(10), {AT: 20}) == []
     assert await sink.unsent() == []
     await sink.close()
     assert query(database, "SELECT count(*) FROM readings") == [(20,)]
@@ -139,7 +132,7 @@ async def test_trouble_that_passes_never_becomes_a_dead_letter(database: str, co
 async def test_a_standby_is_waited_for_until_it_is_promoted(own_postgres: Server) -> None:
     sink = sink_for(own_postgres.dsn)
     await sink.connect()
-    await sink.write(batch(), {AT: 10})
+    await sink.write(mixed(), {AT: 10})
     await asyncio.to_thread(own_postgres.stop)
     (own_postgres.directory / "standby.signal").touch()
     await asyncio.to_thread(own_postgres.start)
@@ -149,7 +142,7 @@ async def test_a_standby_is_waited_for_until_it_is_promoted(own_postgres: Server
     with closing(psycopg2.connect(own_postgres.dsn)) as connection:
         connection.cursor().execute("SELECT pg_promote()")
     assert await sink.connect() == {AT: 10}
-    await sink.write(batch(10), {AT: 20})
+    await sink.write(mixed(10), {AT: 20})
     await sink.close()
     assert query(own_postgres.dsn, "SELECT count(*) FROM readings") == [(20,)]
 
@@ -162,7 +155,7 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(own_postgres:
     )
     await asyncio.to_thread(own_postgres.stop)
     assert await sink.connect() == {}
-    await sink.write(batch(), {AT: 10})
+    await sink.write(mixed(), {AT: 10})
     await sink.close()
     assert query(database, "SELECT count(*) FROM readings") == [(10,)]
 

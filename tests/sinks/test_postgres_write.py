@@ -11,17 +11,10 @@ import pytest
 
 from schemas.records import NO_TIME, Classification, Quality, Value
 from sinks.contract import Batch, Origin
-from sinks.postgres.config import PostgresConfig
 from sinks.postgres.sink import PostgresSink
 from tests.kit.postgres import query
 from tests.kit.records import NOON, aggregate, event, readings, series
-
-ORIGIN = Origin("g1", "stream-1")
-
-
-def sink_for(dsn: str, origin: Origin = ORIGIN, **other: object) -> PostgresSink:
-    config = {"id": "historian", "type": "postgres", "dsn": dsn, "topics": ["telemetry.clean"], **other}
-    return PostgresSink(PostgresConfig.model_validate(config), origin)
+from tests.sinks.postgres_kit import sink_for
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from stream.codec import Codec, SchemaIds, Template, encode_columns
 from stream.codec.avro import decode as decode_avro
 from stream.codec.avro import encode, parsed
 from stream.codec.template import prefix
-from tests.kit.messages import messages
+from tests.kit.messages import messages, series_fields
 
 IDS = SchemaIds()
 BRANCH = {float: "double", int: "long", bool: "boolean", str: "string"}
@@ -67,22 +67,11 @@ rows = st.builds(
 
 
 def by_fastavro(row: Row) -> bytes:
-    s = row.series
     return encode(
         "reading",
         1,
         {
-            "series": prefix(s, 1)[5:13],
-            "asset_id": s.asset,
-            "parameter": s.parameter,
-            "unit": s.unit,
-            "classification": s.classification.name,
-            "metadata": {
-                "adapter_id": s.adapter_id,
-                "adapter_version": s.adapter_version,
-                "pipeline_id": s.pipeline_id,
-                "gateway_id": s.gateway_id,
-            },
+            **series_fields(row.series, prefix(row.series, 1)[5:13]),
             "timestamps": {"device_time": row.device_time, "gateway_time": row.gateway_time},
             "value": None if row.value is None else (BRANCH[type(row.value)], row.value),
             "quality": row.quality.name,

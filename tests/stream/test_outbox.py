@@ -93,6 +93,32 @@ async def test_a_batch_that_arrived_though_its_answer_was_lost_is_not_sent_again
     assert await stored(kafka, topic) == numbered(0, 15)
 
 
+async def test_a_batch_that_arrives_while_the_log_is_asked_is_not_sent_again(outbox, kafka, new_topic, monkeypatch):
+    """The request of the old producer was still on its way when it was given up."""
+    topic = await new_topic()
+    await outbox.send([parcel(topic, numbered(0, 5))])
+    given, late = Outbox(kafka, "late"), []
+    ends = StreamConsumer.ends
+
+    async def lost(pack, within_s=None):
+        late.append(pack)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(KafkaError("the connection broke"))
+        return future
+
+    async def ends_then_arrives(reader, places):
+        found = await ends(reader, places)
+        while late:
+            await given.send(late.pop())
+        return found
+
+    monkeypatch.setattr(outbox._producer, "hand_over", lost)
+    monkeypatch.setattr(StreamConsumer, "ends", ends_then_arrives)
+    await outbox.send([parcel(topic, numbered(5, 5))])
+    await given.stop()
+    assert await stored(kafka, topic) == numbered(0, 10)
+
+
 async def test_the_log_is_asked_also_by_a_producer_that_never_had_an_answer(outbox, kafka, new_topic, monkeypatch):
     """No offset is known: the oldest arrival time of the batch says where to look."""
     topic = await new_topic()

@@ -209,6 +209,17 @@ def test_a_critical_child_without_hope_ends_the_daemon_with_its_reason() -> None
         assert len(gateway.words("run")) == 2
 
 
+def test_a_branch_that_gives_up_is_started_again_and_its_reason_is_kept() -> None:
+    broker = press("broker", "raise", when_exhausted=WhenExhausted.ESCALATE)
+    branch = supervisor("stream", Strategy.REST, broker, restarts_max=0, backoff_first_s=0.02, backoff_most_s=0.02)
+    with supervised(branch, restarts_max=1) as gateway:
+        assert gateway.process.wait(20) == 1
+        assert gateway.words("run") == ["broker", "broker"], "once in each life of its branch"
+        told = gateway.log.read_text()
+        assert "gave up: broker: RuntimeError: the press is on fire; that is one more than 0 restarts" in told
+        assert "stream: gave up: broker:" in told, "the root says whose end was one too many"
+
+
 def test_restart_and_kill_by_command_do_not_count() -> None:
     with supervised(supervisor("line", Strategy.ONE, press("a", restarts_max=0), press("b"))) as gateway:
         gateway.running()
