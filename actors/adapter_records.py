@@ -37,6 +37,8 @@ class Known:
     value: Value = None
     status: Quality | None = None
     reason: str | None = None
+    untimed: int = 0
+    """Gateway time of the last reading without a device time: the next one's is later, or both would be one row in a database."""
 
 
 @dataclass(slots=True)
@@ -168,29 +170,33 @@ class RecordMaker:
         """Encoded readings; those that cannot be written leave both lists and become rejects."""
         if not readings:
             return []
+        device_times = [r.device_time for r in readings]
+        later = _told_apart(device_times, known, now) if None in device_times else {}
         try:
             wires = encode_columns(
                 [k.template for k in known],
                 [r.value for r in readings],
                 now,
-                [r.device_time for r in readings],
+                device_times,
                 [r.status for r in readings],
                 [r.reason for r in readings],
                 [r.raw for r in readings],
             )
+            for row, at in later.items():
+                wires[row] = _wire(readings[row], known[row], at)
         except ValueError:
-            wires = self._one_by_one(readings, known, now, rejects)
+            wires = self._one_by_one(readings, known, now, later, rejects)
         if max(map(len, wires), default=0) > RECORD_BYTES:
             wires = _within_bounds(readings, known, wires, rejects)
         return wires
 
-    def _one_by_one(self, readings: list[Reading], known: list[Known], now: int, rejects: list[Reject]) -> list[bytes]:
+    def _one_by_one(
+        self, readings: list[Reading], known: list[Known], now: int, later: dict[int, int], rejects: list[Reject]
+    ) -> list[bytes]:
         wires, kept = [], []
-        for reading, entry in zip(readings, known, strict=True):
+        for row, (reading, entry) in enumerate(zip(readings, known, strict=True)):
             try:
-                wire = entry.template.encode(
-                    reading.value, now, reading.device_time, reading.status, reading.reason, reading.raw
-                )
+                wire = _wire(reading, entry, later.get(row, now))
             except ValueError as wrong:
                 rejects.append(_unwritable(reading, str(wrong)))
             else:
@@ -223,6 +229,21 @@ class RecordMaker:
     def _parcel(self, document: Document, stamp: int) -> Parcel:
         key = document.key
         return Parcel(document.topic, self._partition(key), [key], [self._codec.encode_document(document)], stamp)
+
+
+def _wire(reading: Reading, entry: Known, now: int) -> bytes:
+    return entry.template.encode(reading.value, now, reading.device_time, reading.status, reading.reason, reading.raw)
+
+
+def _told_apart(device_times: list[int | None], known: list[Known], now: int) -> dict[int, int]:
+    """Row → gateway time of readings without a device time whose point had one at `now` already: a microsecond after it."""
+    later = {}
+    for row, (device_time, entry) in enumerate(zip(device_times, known, strict=True)):
+        if device_time is None:
+            entry.untimed = max(now, entry.untimed + 1)
+            if entry.untimed != now:
+                later[row] = entry.untimed
+    return later
 
 
 def _parcels(known: list[Known], wires: list[bytes], stamp: int) -> list[Parcel]:

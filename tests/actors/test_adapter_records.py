@@ -64,6 +64,24 @@ def test_a_record_says_everything(maker):
     assert parcel.values[0].endswith(b"\1\2")
 
 
+def gateway_times(encoded):
+    found = (Codec(SchemaIds()).decode(p.topic, p.partition, messages(p.values)).records for p in encoded.parcels)
+    return [int(at) for records in found for r in records for at in r.gateway_time]
+
+
+def test_readings_without_a_device_time_that_come_together_stay_several(maker):
+    """A database tells them apart by asset, parameter and time only: the messages that a broker kept come hundreds in one batch."""
+    given = [(FORCE, float(n)) for n in range(3)] + [Reading(FORCE, 9.0, NOW - 7)]
+    assert gateway_times(maker.encode(batch(*given))) == [NOW, NOW + 1, NOW + 2, NOW]
+    assert gateway_times(maker.encode(batch((FORCE, 3.0)))) == [NOW + 3]
+
+
+def test_they_stay_several_beside_one_that_cannot_be_written(maker):
+    encoded = maker.encode(batch((FORCE, 1.0), (FORCE, "\ud800"), (FORCE, 2.0)))
+    assert len(set(gateway_times(encoded))) == 2
+    assert sum(encoded.rejects.values()) == 1
+
+
 def test_telemetry_is_sent_always_events_when_they_change(maker):
     said = [maker.encode(batch((FORCE, 1.0), (DOOR, value))) for value in (True, True, False, False, True)]
     assert [e.readings for e in said] == [2, 1, 2, 1, 2]

@@ -38,6 +38,18 @@ async def test_retained_values_come_once_and_uncertain(mosquitto, version):
         assert batch.readings[0].device_time == batch.gateway_time
 
 
+async def test_messages_that_come_together_have_each_their_own_moment(mosquitto):
+    """A hundred in a few packets of TCP: with one time for all of them a database would keep the last only."""
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    async with connected(broker.port, {**RAW, "qos": 0, "time": "arrival"}) as one:
+        await trusted(one)
+        await asyncio.to_thread(lambda: [sender.send("t/a", str(n)) for n in range(100)])
+        readings, _ = await collect(one, lambda found, _: len(found) >= 100)
+    times = [reading.device_time for reading in readings]
+    assert times == sorted(set(times))
+
+
 async def trusted(one):
     """The broker's queue was seen empty."""
     await until(lambda: one.connection.watch.doubt() is None)
