@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from streamforge.system import free_ports
 RATES = (10_000, 20_000, 30_000, 40_000, 50_000, 65_000, 80_000)
 WARM_UP_S = 8.0
 KEPT = 0.99
+LOOK_EVERY_S = 0.5
 LAG_S = 2.0
 START_WITHIN_S = 90.0
 
@@ -80,6 +82,24 @@ def total(tree: view.Node, counter: str, branch: str = "") -> float:
     return sum(view.total(n.get("counters", {}), counter) for n in view.workers(tree) if branch in n["id"])
 
 
+def watched(running: Running, seconds: float) -> list[tuple[float, float, float]]:
+    """(time, read so far, stored so far) over the window."""
+    began = time.monotonic()
+    seen = []
+    while (now := time.monotonic()) - began < seconds:
+        if tree := running.tree():
+            # Readings of telemetry.clean only: the sink stores aggregates too.
+            seen.append((now, total(tree, "readings_total"), total(tree, 'stored_total{topic="telemetry.clean"}')))
+        time.sleep(LOOK_EVERY_S)
+    return seen
+
+
+def slope(seen: list[tuple[float, float, float]], column: int) -> float:
+    """A second, by least squares: each count is up to a second old, which two looks would make an error of."""
+    times, counts = [row[0] for row in seen], [row[column] for row in seen]
+    return statistics.linear_regression(times, counts).slope
+
+
 def lag(tree: view.Node) -> float:
     return sum(view.total(n.get("gauges", {}), "lag") for n in view.workers(tree))
 
@@ -116,19 +136,13 @@ def step(here: plant.Plant, rate: int, durability: str, seconds: float) -> dict[
         before = running.tree()
         assert before
         meter = UsageMeter(groups(before, running.process.pid, here))
-        began = time.monotonic()
-        time.sleep(seconds)
-        after = running.tree()
-        took = time.monotonic() - began
+        seen = watched(running, seconds)
         usage = meter.stop()
+        after = running.tree()
         assert after
     finally:
         running.stop()
-    # Readings of telemetry.clean only: the sink stores aggregates too.
-    read = (total(after, "readings_total") - total(before, "readings_total")) / took
-    stored = (
-        total(after, 'stored_total{topic="telemetry.clean"}') - total(before, 'stored_total{topic="telemetry.clean"}')
-    ) / took
+    read, stored = slope(seen, 1), slope(seen, 2)
     wanted = plant.offered(rate)
     waiting = lag(after)
     python = sum(mb for name, mb in usage.pss_mb.items() if name not in ("jvm", "postgres", "simulator"))
