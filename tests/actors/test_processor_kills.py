@@ -26,12 +26,13 @@ from tests.kit.stage_worker import assets, stage_config, written
 from tests.kit.waiting import until
 
 WORKERS, PARTITIONS = 4, [0, 4, 8]
-READINGS = 51_000
-BATCH = 500
+BATCH = 50
+BATCHES_MOST = 1200
+"""In each partition; more than flow while the kills last, and less than the time of day has room for."""
 POINTS = 5
 """In each partition."""
 KILLS = 8
-EACH_S = 0.012
+EACH_S = 0.1
 """Time between two batches of one partition."""
 
 
@@ -72,15 +73,16 @@ async def living(workers: list[Worker]) -> AsyncIterator[None]:
         await asyncio.wait(lives)
 
 
-async def feed(kafka: str, directory: Path, points: dict[int, list[Series]]) -> None:
-    """READINGS readings over all points, in order for each: value i at device time i tenths of a second."""
+async def feed(kafka: str, directory: Path, points: dict[int, list[Series]], enough: asyncio.Event) -> int:
+    """Readings over all points, in order for each: value i at device time i tenths of a second. How many each point has had."""
     reading_id = SchemaIds(directory / "schemas.json").id_of("reading")
     producer = StreamProducer(kafka, "feed")
     await producer.start()
     # The last of them just gone by, so that all windows but the hour's are over when everything is read.
-    begin = (time.time_ns() // 1000 // MINUTE - 10) * MINUTE
-    for first in range(0, READINGS // len(PARTITIONS), BATCH):
-        parcels = []
+    begin = (time.time_ns() // 1000 // MINUTE - 22) * MINUTE
+    batches = 0
+    while batches < BATCHES_MOST and not enough.is_set():
+        first, parcels = batches * BATCH, []
         for partition, own in points.items():
             templates = [Template(one, reading_id) for one in own]
             wires, keys = [], []
@@ -91,8 +93,11 @@ async def feed(kafka: str, directory: Path, points: dict[int, list[Series]]) -> 
                 keys.append(own[point].asset.encode())
             parcels.append(Parcel("telemetry.raw", partition, keys, wires, (begin + at * SECOND // 10) // 1000))
         await producer.send(parcels)
-        await asyncio.sleep(EACH_S)
+        batches += 1
+        await asyncio.sleep(EACH_S)  # the plant's pace
     await producer.stop()
+    assert enough.is_set(), "nothing was flowing any more when the last worker was killed"
+    return batches * BATCH // POINTS
 
 
 async def drained(kafka: str, directory: Path, stage: str, topic: str) -> bool:
@@ -103,6 +108,27 @@ async def drained(kafka: str, directory: Path, stage: str, topic: str) -> bool:
         committed, ends = await consumer.committed(places), await consumer.ends(places)
         # Behind the last reading there may be the mark of the transaction that wrote it.
         return all((committed[p] or 0) >= ends[p] - 1 for p in places)
+    finally:
+        await consumer.stop()
+
+
+async def working_again(kafka: str, stage: int) -> None:
+    """Wait for its next commits: a worker that is killed while it still starts proves little."""
+    name, topic = [("validator", "telemetry.raw"), ("aggregator", "telemetry.clean")][stage]
+    consumer = StreamConsumer(kafka, "working", f"sf-{name}")
+    await consumer.start()
+    places = [(topic, p) for p in PARTITIONS]
+
+    async def at() -> int:
+        return sum(offset or 0 for offset in (await consumer.committed(places)).values())
+
+    try:
+        begun = await at()
+
+        async def moved() -> bool:
+            return await at() > begun
+
+        await until(moved)
     finally:
         await consumer.stop()
 
@@ -124,6 +150,7 @@ def key(fields: dict) -> tuple:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.xdist_group("stages of partitions 0, 4, 8")
 async def test_killed_again_and_again_nothing_is_missing_or_doubled(
     stage_kafka: str, unique: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -135,24 +162,26 @@ async def test_killed_again_and_again_nothing_is_missing_or_doubled(
         for stage in ("validator", "aggregator")
     ]
     async with living(workers):
-        feeding = asyncio.create_task(feed(stage_kafka, tmp_path, points))
-        dice = random.Random(4)
-        for _ in range(KILLS):
-            await asyncio.sleep(dice.uniform(0.3, 1.5))
-            dice.choice(workers).kill()
-        await feeding
+        enough, dice = asyncio.Event(), random.Random(4)
+        feeding = asyncio.create_task(feed(stage_kafka, tmp_path, points, enough))
+        for n in range(KILLS):
+            await working_again(stage_kafka, n % 2)
+            await asyncio.sleep(dice.uniform(0, 0.3))  # anywhere in its transactions
+            workers[n % 2].kill()
+        enough.set()
+        each = await feeding
         await until(lambda: drained(stage_kafka, tmp_path, "validator", "telemetry.raw"), 60)
         await until(lambda: drained(stage_kafka, tmp_path, "aggregator", "telemetry.clean"), 60)
-        await compare(stage_kafka, tmp_path, name)
+        await compare(stage_kafka, tmp_path, name, each)
     # On a busy machine the stream may be too slow for a worker once; its like must not crash by itself.
     assert sum(worker.crashes for worker in workers) <= 2, (tmp_path / "validator.log").read_text()
 
 
-async def compare(kafka: str, directory: Path, name: str) -> None:
-    """Record by record."""
+async def compare(kafka: str, directory: Path, name: str, each: int) -> None:
+    """Record by record; so many readings of each point."""
     clean, _ = await written(kafka, directory, ["telemetry.clean"], PARTITIONS, name)
     got = np.concatenate([records.number for records in clean])
-    wanted = np.repeat(np.arange(READINGS // len(PARTITIONS) // POINTS), POINTS * len(PARTITIONS))
+    wanted = np.repeat(np.arange(each), POINTS * len(PARTITIONS))
     assert len(got) == len(wanted)
     assert (np.sort(got) == wanted).all()
     windows = expected(clean)
