@@ -21,6 +21,9 @@ from protocols.modbus.report import Answered, Failed, Report
 from protocols.modbus.schedule import Group, Unit, after_poll, next_due
 from protocols.modbus.wire import Heard, Tally, Wire
 
+LOOK_S = 1.0
+"""In a long rest, how often it is looked whether a unit that was given up has answered after all."""
+
 
 class ModbusTcpAdapter(Adapter):
     """One connection with one request in flight."""
@@ -98,6 +101,10 @@ class ModbusTcpAdapter(Adapter):
         loop = asyncio.get_running_loop()
         if self._poll is None:
             group, wait = next_due(self._groups, loop.time())
+            while wait > LOOK_S:
+                await line.rest(LOOK_S)
+                self._poller.look_for_late()
+                group, wait = next_due(self._groups, loop.time())
             await line.rest(wait)
             self._poll = self._poller.begin(group)
         poll = self._poll

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocols.contract import NotConnected
@@ -17,7 +17,7 @@ from protocols.modbus.config import ModbusTcpConfig
 from protocols.modbus.messages import BUSY, ILLEGAL_FUNCTION, REFUSED, UNIT_AWAY, exception_words
 from protocols.modbus.plan import Cut, Limits, Read, Signal, border, halves, plan, read_of
 from protocols.modbus.report import Answered, Failed
-from protocols.modbus.schedule import Group, Manners, Parked, Patience, Unit, silence
+from protocols.modbus.schedule import Group, Manners, Parked, Patience, Unit, sign_of_life, silence
 from protocols.modbus.wire import Answer, Exceptional, Heard, Silence, Unfit
 
 _SLOW_FACTOR = 4.0
@@ -65,7 +65,7 @@ class Poller:
 
     def begin(self, group: Group) -> Poll:
         """A poll of everything the group wants by now."""
-        self._look_for_late()
+        self.look_for_late()
         self._forget(group)
         return Poll(group, self._due_reads(group))
 
@@ -176,7 +176,7 @@ class Poller:
             raise
         finally:
             self._rested_from = _loop_time()
-            self._look_for_late()
+            self.look_for_late()
         unit.patience = Patience()
         if self.slow and answer.came_at - answer.asked_at < 0.7e6 * self._config.response_timeout:
             self.slow.pop(unit.id, None)
@@ -198,7 +198,7 @@ class Poller:
         timeout = self._config.response_timeout
         return min(max(timeout, 1.5 * self.slow.get(unit.id, 0.0)), _SLOW_FACTOR * timeout)
 
-    def _look_for_late(self) -> None:
+    def look_for_late(self) -> None:
         """Answers after their time are never used, but show that their unit is slow and not dead."""
         if self.line is None or not self.line.heard.late:
             return
@@ -207,9 +207,8 @@ class Poller:
             if took < timeout:
                 continue  # Nobody waited any more because the read was cancelled.
             self.slow[unit_id] = took
-            patience = self._units[unit_id].patience
-            if patience.given_up and took < timeout * _SLOW_FACTOR:
-                self._units[unit_id].patience = replace(patience, not_before=_loop_time())
+            unit = self._units[unit_id]
+            unit.patience = sign_of_life(unit.patience, _loop_time(), took < timeout * _SLOW_FACTOR)
         self.line.heard.late.clear()
 
     # What is learned from a complete poll.

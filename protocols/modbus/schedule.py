@@ -22,6 +22,8 @@ class Patience:
     tries: int = 0
     """Tries since it was given up; 0 while it is polled as configured."""
     not_before: float = -math.inf
+    hoped: bool = False
+    """A very late answer has brought a try before its time already; the next such try needs an answer in time first."""
 
     @property
     def given_up(self) -> bool:
@@ -51,7 +53,15 @@ def silence(patience: Patience, manners: Manners, now: float) -> Patience:
     if silent < manners.dead_after and not patience.given_up:
         return replace(patience, silent=silent)
     tries = patience.tries + 1
-    return Patience(silent, tries, now + manners.pause_after(tries))
+    return replace(patience, silent=silent, tries=tries, not_before=now + manners.pause_after(tries))
+
+
+def sign_of_life(patience: Patience, now: float, usable: bool) -> Patience:
+    """After an answer that came too late. A unit that was given up is tried at once: always if a longer wait would have made the answer
+    `usable`, else once, for a device that hung for a while is back, and one that is hopelessly slow must not take the others' time."""
+    if not patience.given_up or (patience.hoped and not usable):
+        return patience
+    return replace(patience, not_before=now, hoped=True)
 
 
 @dataclass(slots=True)

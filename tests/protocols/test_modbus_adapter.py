@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import time
 
@@ -175,6 +176,28 @@ async def test_a_silent_unit_that_answers_again_is_read_at_its_rate():
             adapter, lambda found: sum(r.point.parameter == "p1" and r.value == 2 for r in found) >= 5, 3
         )
         assert adapter.health().degraded == []
+        assert Quality.BAD not in {r.status for r in found if r.value is not None}
+
+
+async def test_a_unit_that_hung_and_then_answers_all_at_once_is_not_left_alone_for_the_rest_of_its_pause():
+    woken, held = asyncio.Event(), []
+
+    async def reply(request, writer):
+        if request.unit == 1 or woken.is_set():
+            await honest(request, writer)
+        else:
+            held.append((request, writer))
+
+    points = [register(1, unit_id=1), register(2, unit_id=2)]
+    hasty = {"response_timeout": "50ms", "dead_pause": "1min", "retries": 0}
+    async with liar(reply) as one, reading(one.port, *points, **hasty) as adapter:
+        await until(adapter, lambda _: bool(adapter.health().degraded))
+        hung = time.monotonic()
+        await until(adapter, lambda _: time.monotonic() - hung > 0.5)  # longer than any answer is waited for
+        woken.set()
+        for request, writer in held:
+            await honest(request, writer)
+        found = await until(adapter, lambda found: sum(r.value == 2 for r in found) >= 3, 3)
         assert Quality.BAD not in {r.status for r in found if r.value is not None}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.modbus.schedule import Group, Manners, Patience, Unit, after_poll, next_due, silence
+from protocols.modbus.schedule import Group, Manners, Patience, Unit, after_poll, next_due, sign_of_life, silence
 
 MANNERS = Manners(dead_after=3, pause=10.0, pause_most=60.0)
 
@@ -81,3 +81,24 @@ def test_a_new_connection_tries_a_silent_unit_at_once_but_keeps_the_growth():
     given_up = Patience(silent=9, tries=4, not_before=500.0).hopeful()
     assert given_up.not_before < 0
     assert silence(given_up, MANNERS, 0.0).not_before == 60.0
+
+
+def given_up():
+    patience = Patience()
+    for _ in range(MANNERS.dead_after):
+        patience = silence(patience, MANNERS, now=100.0)
+    return patience
+
+
+@pytest.mark.parametrize(("usable", "tries_at_once"), [(True, [True, True, True]), (False, [True, False, False])])
+def test_a_late_answer_brings_a_try_at_once_and_a_hopeless_one_only_one(usable, tries_at_once):
+    patience, seen = given_up(), []
+    for now in (110.0, 120.0, 130.0):
+        patience = sign_of_life(patience, now, usable)
+        seen.append(patience.not_before == now)
+        patience = silence(patience, MANNERS, now)
+    assert seen == tries_at_once
+
+
+def test_a_late_answer_of_a_unit_that_is_polled_as_configured_changes_nothing():
+    assert sign_of_life(Patience(silent=1), 110.0, usable=False) == Patience(silent=1)
