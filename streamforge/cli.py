@@ -179,14 +179,16 @@ def demo(
 def status(data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """What flows, how late, what is wrong and what to do. Exit code 0 while HEALTHY or DEGRADED, else 1."""
     from streamforge.client import Gateway
+    from streamforge.lock import holder
     from streamforge.tables import show_status
 
     with Gateway(data) as gateway:
         health, flow = gateway.get("/health"), gateway.get("/api/v1/flow")
+    pid = holder(data)
     if as_json:
-        print(json.dumps({**health, "flow": flow}))
+        print(json.dumps({**health, "pid": pid, "flow": flow}))
     else:
-        show_status(console(), health, flow)
+        show_status(console(), health, flow, pid)
     raise typer.Exit(0 if health["status"] in ("HEALTHY", "DEGRADED") else 1)
 
 

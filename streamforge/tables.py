@@ -63,10 +63,16 @@ TREE = (
 )
 
 
-def show_status(console: Console, health: dict[str, Any], flow: dict[str, Any]) -> None:
-    gateway = health["gateway"]
+def show_status(console: Console, health: dict[str, Any], flow: dict[str, Any], pid: int | None) -> None:
+    """`pid`: the daemon's, which is the one to send SIGTERM."""
     reason = "" if health["problems"] else health.get("reason") or ""
-    console.print(Text.assemble((gateway["id"], "bold"), "  ", status(health["status"]), "  ", reason))
+    head = [
+        Text(health["gateway"]["id"], "bold"),
+        status(health["status"]),
+        Text(f"pid {pid}" if pid else "", "dim"),
+        Text(reason),
+    ]
+    console.print(Text("  ").join(part for part in head if part.plain))
     for trouble in health["problems"]:
         console.print()
         console.print(Text.assemble(status(trouble["status"]), "  ", (trouble["component"], "bold")))
