@@ -1,8 +1,7 @@
 """Does an aiokafka consumer still read? It has two ways to stand still for ever without a word, and each is made an error here.
 
 Its background tasks (one fetches, one asks for the leaders) end at any exception that is not Kafka's own, and aiokafka never looks at them
-again. uvloop raises such a one, a RuntimeError, when a request is written in the moment in which the connection of a killed broker breaks.
-And whatever else may go wrong in it shows as records that are there and are not given. Not responsible for what is done about it:
+again. The two that are known to be raised are put right where they arise (broken_connections.py); this is for the others. And whatever else may go wrong in it shows as records that are there and are not given. Not responsible for what is done about it:
 StreamLost ends the consumer, and whoever holds it begins anew.
 """
 

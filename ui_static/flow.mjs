@@ -46,7 +46,7 @@ export function Flow({ flow, now, select }) {
   <//>`;
   const sink = (s) => html`<${Card} key=${s.id} item=${s} select=${select}>
     <span>lag ${count(s.lag)}</span>
-    ${s.latency_p50_ms == null ? null : html`<span title="from the machine to the database, median and 99th percentile">${milliseconds(s.latency_p50_ms)} / ${milliseconds(s.latency_p99_ms)}</span>`}
+    ${s.latency_p50_ms == null ? null : html`<span title="from arrival at the gateway until stored, median and 99th percentile">${milliseconds(s.latency_p50_ms)} / ${milliseconds(s.latency_p99_ms)}</span>`}
     ${s.breaker && s.breaker.state !== "closed" ? html`<b>breaker ${s.breaker.state}</b>` : null}
   <//>`;
   return html`<section id="flow" aria-label="Flow">

@@ -100,7 +100,7 @@ class OpcUaConfig(AdapterConfig):
     application_uri: str | None = None
     """What this gateway calls itself; part of its certificate. Unset: as in the certificate, at first `urn:<host>:streamforge`."""
     certs_dir: str | None = None
-    """Directory with own/, trusted/, rejected/ and crl/. Relative to the gateway's data directory; unset: `certs/opcua` there."""
+    """Directory with own/, trusted/, issuers/, rejected/ and crl/. Relative to the gateway's data directory; unset: `certs/opcua` there."""
     state_dir: str | None = None
     """Directory with what the next process must know to fetch what the server kept for this one. Relative to the gateway's data
     directory; unset: `state/opcua` there."""
