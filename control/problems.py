@@ -25,7 +25,6 @@ class Kind(Enum):
     USAGE = ("usage", 400, 2)
     NO_METHOD = ("method-not-allowed", 405, 2)
     TOO_LARGE = ("too-large", 413, 2)
-    INVALID_CONFIG = ("invalid-config", 422, 3)
     UNREACHABLE = ("unreachable", 503, 4)
     BUSY = ("busy", 503, 4)
     FORBIDDEN = ("forbidden", 403, 5)

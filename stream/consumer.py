@@ -137,13 +137,6 @@ class StreamConsumer:
         """The next offset to fetch: also behind control records, which `poll` never returns. Raises StreamLost."""
         return int(await self._in_time(self._open.position(TopicPartition(*place)), "name its position"))
 
-    @property
-    def quiet_s(self) -> float:
-        """Seconds since the broker last answered a fetch; 0 before the first and without assignment."""
-        stamps = [self._open.last_poll_timestamp(TopicPartition(*place)) for place in self._next]
-        known = [stamp for stamp in stamps if stamp]
-        return max(0.0, time.time() - max(known) / 1000) if known else 0.0
-
     async def lag(self) -> dict[Partition, int]:
         """Committed records that were not polled yet, of each assigned partition; control records among them count. Raises StreamLost."""
         ends = await self.ends(self._next)

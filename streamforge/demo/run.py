@@ -20,7 +20,6 @@ from streamforge.demo.historian import NoHistorian
 from streamforge.demo.meter import Meter
 from streamforge.demo.parts import DemoFailed, Parts
 
-API_WITHIN_S = 60.0
 FIRST_READING_WITHIN_S = 90.0
 SILENT_AT_MOST_S = 8.0
 DRAIN_WITHIN_S = 120.0
