@@ -29,9 +29,9 @@ def _prctl(option: int, value: int | bytes) -> None:
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
 
-def die_with(parent: int) -> None:
-    """Be killed as soon as the process `parent` ends; if it has ended already, end now."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Get this signal as soon as the process `parent` ends; if it has ended already, end now."""
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(EXIT_ORPHAN)
 

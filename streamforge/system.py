@@ -1,10 +1,8 @@
-"""Which ports of this machine are free, for the demo and the benchmarks; and one of Linux' numbers."""
+"""Which ports of this machine are free, for the demo and the benchmarks."""
 
 from __future__ import annotations
 
 import socket
-
-PR_SET_PDEATHSIG = 1
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,7 +6,6 @@ and a superuser of a database can run programs. Not responsible for where the cl
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import signal
@@ -16,8 +15,9 @@ from pathlib import Path
 
 import psycopg2
 
+from actors import guard
 from streamforge.demo.cluster import ENVIRONMENT, NoHistorian, cluster
-from streamforge.system import PR_SET_PDEATHSIG, free_ports
+from streamforge.system import free_ports
 
 __all__ = ["Historian", "NoHistorian"]
 START_WITHIN_S = 30.0
@@ -67,12 +67,12 @@ class Historian:
         found = cluster(self.directory, self.password())
         _forget_the_dead(found.data)
         settings = [word for key, value in {**SETTINGS, "port": self.port}.items() for word in ("-c", f"{key}={value}")]
-        libc = ctypes.CDLL(None)
+        parent = os.getpid()
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
                 [found.programs / "postgres", "-D", found.data, *settings],
                 stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", env=ENVIRONMENT, start_new_session=True,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0), **found.identity(),
+                preexec_fn=lambda: guard.die_with(parent, signal.SIGQUIT), **found.identity(),
             )  # fmt: skip
         self._wait()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Self
 
@@ -117,19 +116,3 @@ class Parts:
             except subprocess.TimeoutExpired:
                 self._gateway.kill()
         self.historian.stop()
-
-    def wait_for_api(self, seconds: float) -> None:
-        """Raises DemoFailed."""
-        from control.problems import Problem
-
-        deadline = time.monotonic() + seconds
-        while True:
-            self.check()
-            try:
-                with self.gateway() as gateway:
-                    gateway.get("/health/live")
-                return
-            except Problem as problem:
-                if time.monotonic() > deadline:
-                    raise DemoFailed(f"{problem.detail}\n{self.words('gateway')}") from None
-                time.sleep(0.05)
