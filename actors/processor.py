@@ -47,6 +47,7 @@ COMMITTING_POLL_S = 0.02
 LAG_EVERY_S = 2.0
 WAIT_FOR_STREAM_S = 1.0
 START_WITHIN_S = 20.0
+STREAM_STEP = "it goes on by itself; see what streamforge status says of the stream"
 TOLD_MAX = 20
 """Losses shown in the facts; all are counted and logged."""
 
@@ -160,7 +161,7 @@ class Worker:
                 return True
             except StreamLost as lost:
                 words = f"the local stream does not answer since {since}: {lost}"
-                self._context.health(Status.DEGRADED, words)
+                self._context.health(Status.DEGRADED, words, STREAM_STEP)
             await asyncio.sleep(WAIT_FOR_STREAM_S)
         return False
 

@@ -219,6 +219,7 @@ async def test_without_a_stream_it_waits_and_says_so(tmp_path: Path) -> None:
     async with working(config) as context:
         await until(lambda: context.status is Status.DEGRADED)
         assert "the local stream does not answer since" in (context.reason or "")
+        assert "says of the stream" in (context.next_step or "")  # to restart this one would help nobody
 
 
 async def test_a_reading_that_grew_too_large_goes_to_the_dead_letters(
