@@ -24,7 +24,7 @@ from stream.ending import ended
 from stream.fetched import plain_records
 from stream.flow import Flow, refuse_dead_tasks
 from stream.offset_fetch import whole_answers
-from stream.producer import Partition, StreamLost
+from stream.producer import Partition, StreamLost, said
 
 Polled = dict[Partition, list[Message]]
 """The records of each partition, in offset order."""
@@ -272,7 +272,7 @@ class StreamConsumer:
             named = _NAMED.search(str(wrong))
             raise _Unreadable(str(wrong), (named[1], int(named[2])) if named else None) from wrong
         except (KafkaError, AssertionError, OSError) as wrong:
-            raise StreamLost(f"the local stream could not {what}: {type(wrong).__name__} {wrong}") from wrong
+            raise StreamLost(f"the local stream could not {what}: {said(wrong)}") from wrong
         except Exception as wrong:
             if not unreadable:
                 raise

@@ -223,7 +223,12 @@ class StreamProducer:
         except TimeoutError as late:
             raise StreamLost(f"the local stream did not {what} within {limit:g} s ({late or 'no answer'})") from late
         except (KafkaError, AssertionError, OSError, ValueError) as wrong:
-            raise StreamLost(f"the local stream could not {what}: {type(wrong).__name__} {wrong}") from wrong
+            raise StreamLost(f"the local stream could not {what}: {said(wrong)}") from wrong
+
+
+def said(wrong: BaseException) -> str:
+    """Its kind and its words; Kafka's own errors begin with their kind."""
+    return str(wrong) if isinstance(wrong, KafkaError) else f"{type(wrong).__name__} {wrong}"
 
 
 def packs(parcels: Iterable[Parcel]) -> list[Pack]:
