@@ -97,7 +97,8 @@ FLOW = {"adapters": [{"name": "opcua1", "status": "FAILED", "rate": 0.0, "reject
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_status_fits_any_terminal_and_says_each_problem_once(width):
-    lines = shown(width, show_status, HEALTH, FLOW)
+    lines = shown(width, show_status, HEALTH, FLOW, 4711)
+    assert lines[0].split() == ["g", "DEGRADED", "pid", "4711"]
     assert max(map(len, lines)) <= width
     assert "\n".join(lines).split().count("refused") == 30
     assert "trust it," in "\n".join(lines)
