@@ -20,7 +20,7 @@ from control.http_protocol import PatientProtocol
 from control.local_socket import listen, socket_path
 from control.problems import Kind
 from streamforge import lock
-from streamforge.cli import app
+from streamforge.cli import INTERRUPTED, INVALID, app
 from streamforge.tables import show_status, show_tree
 from tests.kit.pages import PageServer, branch, worker
 
@@ -223,7 +223,7 @@ def test_the_documented_commands_and_exit_codes_are_those_there_are():
     commands = re.findall(r"^\| `(\w+)[^`]*` \| .* \| `streamforge", DOC, re.MULTILINE)
     assert commands == [c.callback.__name__ for c in app.registered_commands]
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", DOC, re.MULTILINE)}
-    assert codes == {0, 130} | {kind.exit_code for kind in Kind}
+    assert codes == {0, INVALID, INTERRUPTED} | {kind.exit_code for kind in Kind}
 
 
 def test_the_documented_keys_are_printed(gateway):
