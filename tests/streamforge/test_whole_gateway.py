@@ -83,7 +83,8 @@ def test_metrics_page_and_api_answer_on_loopback(parts, meter):
     page = meter.page()
     assert page.startswith("http://127.0.0.1:")
     presses = 'streamforge_readings_total{component="data_path/adapters/presses"}'
-    wait_until(lambda: presses in httpx.get(f"{page}metrics").text, 30)  # the first stored reading may be another adapter's
+    # The first stored reading may be another adapter's.
+    wait_until(lambda: presses in httpx.get(f"{page}metrics").text, 30)
     assert httpx.get(page).text.startswith("<!doctype html>")
     with httpx.stream("GET", f"{page}api/v1/values", timeout=20) as answer:
         seen = next(json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: [{"))
