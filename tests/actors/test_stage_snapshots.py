@@ -22,7 +22,9 @@ class Topic:
         self.written = sum(map(len, values))
 
 
-@pytest.mark.parametrize("state", [b"", b"small", os.urandom(3 * PIECE_BYTES + 17)])
+@pytest.mark.parametrize(
+    "state", [b"", b"small", os.urandom(3 * PIECE_BYTES + 17)], ids=["empty", "small", "several pieces"]
+)
 def test_what_was_written_is_found(state):
     topic = Topic()
     topic.write(Shelf(4), OFFSETS, {"all": state})
