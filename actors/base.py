@@ -46,8 +46,14 @@ _ROOT_LOGGER, _LOGGERS = logging.root, logging.Logger.manager
 
 
 class Sealed:
-    """Thespian unpickles whatever a local process writes to its ports. Here each message carries a code made with a key that only
-    the processes forked from this daemon know; anything else is refused unread. Thus no foreign actor system is ever joined either."""
+    """The one place of the gateway with pickle, which is code for whoever may write it. Thespian's transport speaks nothing else: its own
+    envelopes travel in it, and it reads whatever a local process writes to its ports.
+
+    Three things bound it. Each message carries a code made with a key of 32 random bytes, which only the processes forked from this daemon
+    have and no disk; without it a message is refused before anything of it is read. So no foreign actor system is ever joined either. The
+    ports are on loopback. And what we send is a dataclass of actors/messages.py with plain values in it: readings go through the stream
+    and never this way. On disk and in the stream there is no pickle.
+    """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)

@@ -1,7 +1,7 @@
 """A worker: one coroutine on its own asyncio loop, beside the mailbox. The mailbox thread owns the actor, the loop thread owns I/O.
 
 The loop never sends messages: it leaves a notice and rings a bell, a socket pair that Thespian watches, and the mailbox does the rest.
-Nothing is locked because nothing is shared but the queue of notices.
+Nothing else is shared: notices.py holds what was left, its bound and its lock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import socket
 import threading
 import traceback
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from actors import guard, logs
 from actors.base import Actor, Address
 from actors.context import Context
 from actors.messages import Command, CommandDone, Ping, Pong, Seen, Start, Started, Stop, TreeIs, WatchTree
+from actors.notices import ORDERS_MOST, Notice, Notices
 from actors.secrets import resolve
 
 CANCEL_AFTER = 0.75
@@ -57,7 +57,7 @@ class IoActor(Actor):
             config=resolve(order.config, Path(order.config.get("data_dir", "."))),
             on_ready=self._on_ready,
             on_health=self._on_health,
-            on_watch=lambda: self.loop.ring(self._say_watch),
+            on_watch=lambda: self.loop.tell("watch", self._say_watch),
             on_command=self._command,
         )
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -80,7 +80,7 @@ class IoActor(Actor):
         self.loop.call(lambda: self._resolve(answer))
 
     def on_watch_message(self, _message: object, _sender: Address) -> None:
-        for notice in self.loop.notices():
+        for notice in self.loop.hear():
             notice()
 
     # On the mailbox, as notices from the loop:
@@ -106,7 +106,7 @@ class IoActor(Actor):
     # On the loop:
 
     def _on_ready(self) -> None:
-        self.loop.ring(self._say_started)
+        self.loop.tell("started", self._say_started)
         self._answer()
 
     def _on_health(self) -> None:
@@ -117,14 +117,17 @@ class IoActor(Actor):
 
     def _answer(self) -> None:
         self._told_soon = False
+        self.loop.measure(self.context)
         shot = snapshot(self.context)
-        self.loop.ring(lambda: self._say_pong(shot))
+        self.loop.tell("figures", lambda: self._say_pong(shot))
 
     async def _command(self, verb: str, target: str) -> dict[str, Any]:
         request = uuid.uuid4().hex
+        if not self.loop.order(lambda: self.send(self.parent, Command(request, verb, target, self.myAddress))):
+            self.context.count("orders_refused_total")
+            return {"ok": False, "error": f"{target}: {ORDERS_MOST} orders have not left this worker yet; try again"}
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[request] = answer
-        self.loop.ring(lambda: self.send(self.parent, Command(request, verb, target, self.myAddress)))
         try:
             return await answer
         finally:
@@ -141,7 +144,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = uvloop.new_event_loop()
-        self._notices: deque[Callable[[], None]] = deque()
+        self._notices = Notices()
         self._hear, self._pull = socket.socketpair()
         self._hear.setblocking(False)
         self._pull.setblocking(False)
@@ -161,21 +164,38 @@ class LoopThread:
         except RuntimeError:
             return
 
-    def ring(self, notice: Callable[[], None]) -> None:
-        """Have the mailbox call `notice`."""
-        self._notices.append(notice)
+    def tell(self, name: str, notice: Notice) -> None:
+        """Have the mailbox call `notice`, in place of one of the same name that it has not called yet."""
+        self._notices.news(name, notice)
+        self._ring()
+
+    def order(self, notice: Notice) -> bool:
+        """Have the mailbox call `notice`. False where so many wait that there is no room."""
+        if not self._notices.order(notice):
+            return False
+        self._ring()
+        return True
+
+    def _ring(self) -> None:
         try:
             self._pull.send(b"\0")
         except BlockingIOError:
             return  # It has been rung often enough to be heard.
 
-    def notices(self) -> list[Callable[[], None]]:
+    def hear(self) -> list[Notice]:
+        """On the mailbox: what is to be called now."""
         try:
             while self._hear.recv(4096):
                 pass
         except BlockingIOError:
             pass
-        return [self._notices.popleft() for _ in range(len(self._notices))]
+        return self._notices.take()
+
+    def measure(self, context: Context) -> None:
+        """How full the notices are, and what became of those that were not heard in time."""
+        context.gauge("orders_fill", round(self._notices.orders / ORDERS_MOST, 4))
+        if self._notices.replaced:
+            context.counters["notices_replaced_total"] = self._notices.replaced
 
     def call_later(self, delay_s: float, function: Callable[[], object]) -> None:
         self.call(lambda: self._loop.call_later(delay_s, function))
@@ -200,7 +220,7 @@ class LoopThread:
         except BaseException as error:
             trace, self.error = traceback.format_exc(), error
         self._loop.close()
-        self.ring(lambda: ended(trace))
+        self.tell("ended", lambda: ended(trace))
 
     async def _run(self, main: Callable[[], Awaitable[None]]) -> None:
         async def life() -> None:

@@ -113,9 +113,10 @@ def _node(path: str, state: State, child: ChildState, seen: Seen, now: float, wa
     }
     if child.phase is Phase.BACKOFF and child.deadline is not None:
         node["restart_in_s"] = max(0.0, child.deadline - now)
+    node |= {key: seen.said.get(key, {}) for key in ("counters", "gauges", "facts")}
     if spec.is_supervisor:
         return {**node, "strategy": str(spec.strategy), "children": _children(path, child, seen)}
-    return {**node, **{key: seen.said.get(key, {}) for key in ("counters", "gauges", "facts")}}
+    return node
 
 
 def _children(path: str, child: ChildState, seen: Seen) -> list[Node]:

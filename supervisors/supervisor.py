@@ -8,7 +8,6 @@ import gc
 import os
 import random
 import time
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +31,7 @@ from actors.messages import (
 from actors.traces import last_words
 from supervisors import report, state
 from supervisors.decide import decide, next_due
+from supervisors.events import Events
 from supervisors.orders import NotFound, Orders, find
 from supervisors.processes import Ended, Processes, preload
 from supervisors.spec import Child
@@ -49,7 +49,7 @@ class Supervisor(Actor):
         self.state = state.fresh(order.spec)
         self.processes = Processes(self)
         self.seen = {child.id: report.Seen() for child in order.spec.children}
-        self.events: deque[state.Event] = deque()
+        self.events, self.deciding = Events(), False
         self.orders = Orders(self.send)
         self.watchers = Watchers(self._publish, self.wake, each_second=self.parent is None)
         if self.parent is not None:
@@ -136,18 +136,19 @@ class Supervisor(Actor):
     # The one way in and out of decide.
 
     def _happened(self, event: state.Event) -> None:
-        self.events.append(event)
-        if len(self.events) > 1:
+        self.events.add(event)
+        if self.deciding:
             return  # We are inside the loop below already.
-        while self.events:
+        self.deciding = True
+        while (oldest := self.events.next()) is not None:
             before = _outline(self.state)
-            self.state, commands = decide(self.state, self.events[0], time.monotonic())
+            self.state, commands = decide(self.state, oldest, time.monotonic())
             for command in commands:
                 self._do(command)
             if _outline(self.state) != before:
                 self.orders.settle(self.state, self.seen)
                 self.watchers.changed()
-            self.events.popleft()
+        self.deciding = False
         self._schedule()
 
     def _schedule(self) -> None:
@@ -240,7 +241,8 @@ class Supervisor(Actor):
 
     def _node(self) -> report.Node:
         node = report.subtree(self.path, self.state, self.seen, time.monotonic(), time.time_ns() // 1000)
-        return node if self.parent is not None else {**node, "pid": os.getpid()}
+        own = {**node, **self.events.figures()}
+        return own if self.parent is not None else {**own, "pid": os.getpid()}
 
     def _obey(self, order: Command) -> None:
         below = order.target.removeprefix(f"{self.path}/") if self.path else order.target

@@ -24,7 +24,7 @@ def life(main: Callable[[], Awaitable[None]], loop: LoopThread | None = None) ->
     while not ends:
         assert time.monotonic() < deadline
         if select.select([loop.bell], [], [], 1)[0]:
-            for notice in loop.notices():
+            for notice in loop.hear():
                 notice()
     loop.close()
     return ends[0]
@@ -49,7 +49,7 @@ def test_every_notice_is_heard_once_and_in_order() -> None:
 
     async def main() -> None:
         for number in range(20_000):
-            loop.ring(lambda number=number: heard.append(number))  # type: ignore[misc]
+            loop.tell(f"word {number}", lambda number=number: heard.append(number))  # type: ignore[misc]
 
     assert life(main, loop) is None
     assert heard == list(range(20_000))

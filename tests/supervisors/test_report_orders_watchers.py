@@ -76,6 +76,13 @@ def test_a_child_that_does_not_run_is_described_by_its_phase(child: ChildState, 
     assert "old news" not in (found["reason"] or "")
 
 
+def test_a_supervisor_below_is_told_with_its_figures() -> None:
+    line = supervisor("press_line", Strategy.ONE, PRESS)
+    said = {"status": "HEALTHY", "children": [], "counters": {"events_doubled_total": 2}, "gauges": {"events_most": 4}}
+    found = node(state(ChildState(line, UP)), press_line=Seen(said=said))["children"][0]
+    assert (found["counters"], found["gauges"]) == ({"events_doubled_total": 2}, {"events_most": 4})
+
+
 def test_a_worker_is_told_with_its_restarts_and_figures() -> None:
     said = {
         "status": "HEALTHY",
