@@ -102,32 +102,44 @@ def judge(
     `meta` is None when there is no meta.properties; `has_logs` and `has_metadata` say whether there are
     directories of partitions, and the one of the metadata. DataError for data that is not ours.
     """
-    file = where / "meta.properties"
-    if known and version_of(known.kafka) > version_of(KAFKA_VERSION):
-        raise DataError(
-            f"{where} was written by Kafka {known.kafka}; this is {KAFKA_VERSION}, which may not understand it. Right would be {known.kafka} or newer, or another data_dir"
-        )
+    _refuse_newer(known, where)
     if meta is None and not has_logs:
         return "format"
-    damaged = meta is None or not _whole(meta)
-    if damaged and not (known and known.directory):
-        if known:
-            return "format"  # formatting was interrupted: no broker has run here yet
-        raise DataError(
-            f"{file} is missing or damaged, and there is no identity.json to write it from. "
-            f"Restore one of them from a backup; the readings are still in {where}"
-        )
+    whole = meta if meta is not None and _whole(meta) else None
+    if whole is None and not (known and known.directory):
+        return _format_again(known, where)
     if not has_metadata:
         raise DataError(
             f"{where}/__cluster_metadata-0 is missing: the broker would not know its topics. Restore it from a backup, "
             "or move the directory away to begin with an empty stream"
         )
-    if meta is None or damaged:
-        return "repair"
-    if meta.get("version") != "1":
+    return "repair" if whole is None else _compare(whole, known, where / "meta.properties")
+
+
+def _refuse_newer(known: Identity | None, where: Path) -> None:
+    if known and version_of(known.kafka) > version_of(KAFKA_VERSION):
         raise DataError(
-            f"{file} has version {meta.get('version')}; Kafka {KAFKA_VERSION} knows 1. Right would be the Kafka that wrote it, or another data_dir"
+            f"{where} was written by Kafka {known.kafka}; this is {KAFKA_VERSION}, which may not understand it. Right would be {known.kafka} or newer, or another data_dir"
         )
+
+
+def _format_again(known: Identity | None, where: Path) -> str:
+    """Neither file says what the data is: good only where formatting was interrupted, since then no broker has run here."""
+    if known:
+        return "format"
+    raise DataError(
+        f"{where / 'meta.properties'} is missing or damaged, and there is no identity.json to write it from. "
+        f"Restore one of them from a backup; the readings are still in {where}"
+    )
+
+
+def _compare(meta: dict[str, str], known: Identity | None, file: Path) -> str:
+    """A whole meta.properties with what we know and are: one of the two ids may be damaged, both say that it is another's."""
+    if meta["version"] != "1":
+        raise DataError(
+            f"{file} has version {meta['version']}; Kafka {KAFKA_VERSION} knows 1. Right would be the Kafka that wrote it, or another data_dir"
+        )
+    ours = meta["node.id"] == str(NODE_ID)
     if known and known.directory:
         same = (meta["cluster.id"] == known.cluster, meta["directory.id"] == known.directory)
         if not any(same):
@@ -135,9 +147,8 @@ def judge(
                 f"{file} belongs to cluster {meta['cluster.id']}, but identity.json beside it says {known.cluster}: "
                 "data of another gateway was put here. Right would be its own data_dir"
             )
-        if not all(same) or meta["node.id"] != str(NODE_ID):
-            return "repair"
-    if meta["node.id"] != str(NODE_ID):
+        return "start" if all(same) and ours else "repair"
+    if not ours:
         raise DataError(
             f"{file} belongs to node {meta['node.id']}; a gateway's broker is node {NODE_ID}. "
             "Right would be this gateway's own data_dir"
