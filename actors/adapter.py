@@ -25,6 +25,7 @@ from actors.adapter_hold import Held, Hold
 from actors.adapter_records import RecordMaker
 from actors.context import Context, Status
 from actors.io_actor import IoActor
+from actors.surroundings import command
 from protocols.contract import BadAnswer, BadConfig, Batch, Health, NotConnected
 from protocols.load import make, placed, validated
 from schemas.records import Classification
@@ -51,7 +52,7 @@ OWN_COUNTERS = {
     "errors_total",
     "unchanged_total",
 }
-STREAM_STEP = "the source is not to blame; see what streamforge status says of the stream"
+STREAM_STEP = "the source is not to blame; see what this says of the stream: "
 POINTS_STEP = (
     "the connection stands; mend what is named here in the device, or in the gateway file and start the gateway again"
 )
@@ -85,7 +86,7 @@ def next_step(*, away: bool, stream: bool, own: Health) -> str | None:
     if away:
         return own.next_step
     if stream:
-        return STREAM_STEP
+        return STREAM_STEP + command("status")
     return own.next_step or POINTS_STEP if own.degraded else None
 
 

@@ -27,6 +27,8 @@ from actors.stage_outputs import POISON, Writer, poison_rule
 from actors.stage_read import read_between
 from actors.stage_snapshots import Shelf
 from actors.stage_start import OffTheLog
+from actors.stream_silence import Silence, tell
+from actors.surroundings import command
 from pipeline.contract import Outputs, Stage
 from schemas.gateway import ProcessingConfig, Rule
 from schemas.records import Poison
@@ -47,7 +49,7 @@ COMMITTING_POLL_S = 0.02
 LAG_EVERY_S = 2.0
 WAIT_FOR_STREAM_S = 1.0
 START_WITHIN_S = 20.0
-STREAM_STEP = "it goes on by itself; see what streamforge status says of the stream"
+STREAM_STEP = "it goes on by itself; see what this says of the stream: "
 TOLD_MAX = 20
 """Losses shown in the facts; all are counted and logged."""
 
@@ -127,6 +129,7 @@ class Worker:
         """The offsets for which each partition's newest snapshot stands."""
         self._snapshot_due: dict[int, float] = {}
         self._lag_due = 0.0
+        self._silence = Silence()
 
     # Opening: fence, restore, replay.
 
@@ -161,7 +164,7 @@ class Worker:
                 return True
             except StreamLost as lost:
                 words = f"the local stream does not answer since {since}: {lost}"
-                self._context.health(Status.DEGRADED, words, STREAM_STEP)
+                self._context.health(Status.DEGRADED, words, STREAM_STEP + command("status"))
             await asyncio.sleep(WAIT_FOR_STREAM_S)
         return False
 
@@ -205,6 +208,8 @@ class Worker:
     async def work(self) -> None:
         """Rounds until stopped; the one that is committing is awaited before the next may begin to."""
         committing: asyncio.Task[None] | None = None
+        self._silence.heard()
+        telling = asyncio.create_task(tell(self._context, self._silence, STREAM_STEP), name="tell")
         try:
             while not self._context.stopping.is_set():
                 one = await self._round(committing)
@@ -220,6 +225,7 @@ class Worker:
                 await committing
                 committing = None
         finally:
+            telling.cancel()
             if committing:
                 committing.cancel()
 
@@ -347,6 +353,7 @@ class Worker:
         await self._producer.begin()
         await self._producer.submit(one.parcels)
         await self._producer.commit(one.offsets, self._group)
+        self._silence.heard()
         if one.passed:
             self._doubt.passed()
         self._context.count("transactions_total")
@@ -361,6 +368,7 @@ class Worker:
             return
         self._lag_due = now + LAG_EVERY_S
         lag = await self._consumer.lag()
+        self._silence.heard()
         for topic in self._stage.inputs:
             self._context.gauge(f'lag{{topic="{topic}"}}', sum(n for (t, _), n in lag.items() if t == topic))
 

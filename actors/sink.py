@@ -30,6 +30,7 @@ from actors.sink_feed import Feed, Filled
 from actors.sink_figures import Latency
 from actors.sink_letters import Letters
 from actors.stage_doubt import Doubt
+from actors.surroundings import command
 from schemas.gateway import SinkConfig
 from schemas.records import Poison
 from sinks import CONFIGS, SINKS
@@ -45,8 +46,8 @@ IDLE_S = 1.0
 STREAM_PAUSE_S = (0.5, 5.0)
 """After the local stream was lost; grows, with jitter."""
 REFUSED = "refused_by_sink"
-STREAM_STEP = "the destination is not to blame; see what streamforge status says of the stream"
-PERSON_STEP = "put this right at the destination; the sink then goes on by itself, and the stream keeps the records"
+STREAM_STEP = "the destination is not to blame; see what this says of the stream: "
+PERSON_STEP = "put this right at the destination; the sink then goes on by itself"
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -67,7 +68,7 @@ async def run(context: Context) -> None:
             lost = 1 if time.monotonic() - began > 60 else lost + 1
             pause = min(STREAM_PAUSE_S[0] * 2**lost, STREAM_PAUSE_S[1]) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             context.count("stream_lost_total")
-            context.health(Status.DEGRADED, f"{gone}; tries again in {pause:.1f} s", STREAM_STEP)
+            context.health(Status.DEGRADED, f"{gone}; tries again in {pause:.1f} s", STREAM_STEP + command("status"))
             log.warning("sink_lost_stream", reason=str(gone), pause_s=round(pause, 1))
             await _stopped_within(context, pause)
 
@@ -223,11 +224,16 @@ class Delivery:
             context.facts["last_stored_at"] = round(now_us / 1e6, 3)
 
     def _succeeded(self) -> None:
-        before = self._breaker
-        if before.state is State.CLOSED and not before.failures and self._context.status is Status.HEALTHY:
+        before, behind, silent = self._breaker, self._feed.pace.behind, self._feed.silence.words()
+        if silent:
+            self._context.health(Status.DEGRADED, silent, STREAM_STEP + command("status"))
+        elif behind:
+            self._context.health(Status.DEGRADED, str(behind), behind.next_step)
+        else:
+            self._context.health(Status.HEALTHY)
+        if before.state is State.CLOSED and not before.failures:
             return
         self._breaker = breaker.succeeded(before, time.monotonic())
-        self._context.health(Status.HEALTHY)
         self._show()
         if before.failures:
             log.info("sink_connected_again", after_failures=before.failures)

@@ -17,8 +17,10 @@ import structlog
 
 from actors.context import Context
 from actors.sink_doubt import GivenDoubt, Span
+from actors.sink_pace import Pace
 from actors.sink_start import Moved, start_offsets
 from actors.stage_doubt import Doubt, Range
+from actors.stream_silence import Silence
 from schemas.gateway import SinkConfig
 from schemas.records import Poison
 from sinks.contract import Batch, Offsets
@@ -96,6 +98,7 @@ class Feed:
         self._committed: Offsets = {}
         self._taken_at = self._looked_at = self._moved_on_at = 0.0
         self._waiting_since_ms: int | None = None
+        self.pace, self.silence = Pace(config.flush_every), Silence()
         self.most = config.batch_records
         """Most records of one batch; the owner lowers it for a destination that cannot take so many in its time."""
 
@@ -151,6 +154,7 @@ class Feed:
         """Start collecting from where `locate` went."""
         self._next, self._in_hand = Filled(offsets=dict(self._moved)), None
         self._moved_on_at = time.monotonic()
+        self.silence.heard()
         self._task = asyncio.create_task(self._collect())
         self._task.add_done_callback(lambda _: self._news.set())
 
@@ -315,13 +319,21 @@ class Feed:
         lag: Counter[str] = Counter(dict.fromkeys(self._config.topics, 0))
         for (topic, _), n in (await self._consumer.lag()).items():
             lag[topic] += n
+        self.silence.heard()
         for filled in held:
             lag.update(filled.counts)
         for topic, n in lag.items():
             self._context.gauge(f'lag{{topic="{topic}"}}', n)
         oldest = min((f.oldest_ms for f in held if f.oldest_ms), default=self._waiting_since_ms)
         waits = lag.total() > 0 and oldest is not None
-        self._context.gauge("lag_s", max(0.0, round(time.time() - oldest / 1000, 3)) if waits and oldest else 0.0)
+        lag_s = max(0.0, round(time.time() - oldest / 1000, 3)) if waits and oldest else 0.0
+        self._context.gauge("lag_s", lag_s)
+        if self._task is None:
+            self.pace.forget()
+        else:
+            self.pace.look(now, lag.total(), lag_s)
+        behind = self.pace.behind
+        self._context.gauge("catch_up_s", round(behind.left_s, 1) if behind and behind.left_s else 0.0)
         await self.commit()
         self._watch(now, lag.total(), any(f.total for f in held))
 

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.surroundings import log_place
+
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 
@@ -88,7 +90,7 @@ async def handle_http(request: Request, error: Exception) -> Response:
 
 async def handle_any(request: Request, _error: Exception) -> Response:
     """What nobody thought of. Starlette raises it again when this has answered, so the server logs it with its traceback."""
-    detail = f"{request.method[:20]} {request.url.path[:200]} failed inside the gateway; its log has the reason, as a line of component control_path/api"
+    detail = f"{request.method[:20]} {request.url.path[:200]} failed inside the gateway; its log ({log_place()}) has the reason, as a line of component control_path/api"
     return response(Problem(Kind.INTERNAL, detail), Connection="close")  # the server closes it after what was raised
 
 

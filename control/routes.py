@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,13 +17,15 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from actors.surroundings import command, restart_whole
 from control import metrics
 from control.gate import Gate
 from control.json_safe import answer, json_text
 from control.problems import Kind, Problem, handle, handle_any, handle_http
 from control.readers import Stream, ticks
-from control.state import State, last_part
+from control.state import State
 from control.tail import LAST_MAX, check_topic, read_topic
+from control.view import last_part
 
 PAGE = Path(__file__).resolve().parents[1] / "ui_static"
 FRAME_EVERY_S = 1.0
@@ -136,11 +139,13 @@ async def restart(request: Request) -> Response:
     """Have the tree restart one component or branch."""
     state, name = state_of(request), request.path_params["id"]
     if not request.app.state.may_act:
-        raise Problem(Kind.FORBIDDEN, f"this port only reads; in a terminal: streamforge restart {last_part(name)}")
+        raise Problem(
+            Kind.FORBIDDEN, f"this port only reads; in a terminal: {command(f'restart {quote(last_part(name))}')}"
+        )
     node = state.find(name)
     if node is state.tree:
         parts = ", ".join(last_part(child["id"]) for child in node["children"])
-        text = f"{node['id']} is the whole gateway, which restarts from outside (systemctl restart streamforge); its branches are {parts}"
+        text = f"{node['id']} is the whole gateway, which restarts from outside ({restart_whole()}); its branches are {parts}"
         raise Problem(Kind.CONFLICT, text)
     if f"{state.context.id}/".startswith(f"{node['id']}/"):
         # The order stops this very process: answer first.
@@ -160,7 +165,7 @@ async def act(state: State, node: dict[str, Any], verb: str) -> dict[str, Any]:
     try:
         done = await state.context.command(verb, node["id"], within_s=COMMAND_WITHIN_S)
     except TimeoutError:
-        text = f"{node['id']} has not done it within {COMMAND_WITHIN_S:.0f} s; see streamforge tree"
+        text = f"{node['id']} has not done it within {COMMAND_WITHIN_S:.0f} s; see {command('tree')}"
         raise Problem(Kind.TIMEOUT, text) from None
     if not done.get("ok"):
         raise Problem(Kind.CONFLICT, f"{node['id']}: {done.get('error')}")

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from actors.context import Context
+from actors.surroundings import command, data_option, log_place, prefix, restart_whole
 from control import view
 from control.branches import told
 from control.json_safe import json_text
@@ -40,7 +41,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.pages = Seats(self.context, "live", PAGES_MAX, "close a page of this gateway")
-        self.tails = Seats(self.context, "tail", TAILS_MAX, "end a `streamforge tail`")
+        self.tails = Seats(self.context, "tail", TAILS_MAX, "end a `tail`")
 
     def take(self, tree: view.Node) -> None:
         self.tree, self.reported = told(tree), time.monotonic()
@@ -57,7 +58,7 @@ class State:
             told |= {
                 "status": "UNHEALTHY",
                 "reason": f"the supervision tree has not reported for {age} s",
-                "next_step": "see the log",
+                "next_step": f"see the log ({log_place()}); if it does not come back, {restart_whole()}",
             }
         return {"gateway": self.context.config["gateway"], "version": self.version, **told}
 
@@ -75,6 +76,7 @@ class State:
                 "health": self.health(),
                 "flow": self.flow(),
                 "points_left_out": self.values.left_out,
+                "terminal": {"command": prefix(), "data": data_option()},
                 "tree": self.tree and without_figures(self.tree),
             }
             self._frame = now, json_text(frame)
@@ -85,7 +87,7 @@ class State:
         if self.tree is None:
             raise Problem(Kind.UNREACHABLE, "the supervision tree has not reported yet; try again in a moment")
         nodes = list(view.walk(self.tree))
-        found = [n for n in nodes if n["id"] == name] or [n for n in nodes if last_part(n["id"]) == name]
+        found = [n for n in nodes if n["id"] == name] or [n for n in nodes if view.last_part(n["id"]) == name]
         if len(found) == 1:
             return found[0]
         if found:
@@ -97,17 +99,13 @@ class State:
         )
 
 
-def last_part(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
 def nearest(name: str, paths: Iterable[str]) -> str:
     """What a person may have meant."""
-    names = {last_part(path).lower(): last_part(path) for path in paths}
-    wanted = last_part(name.rstrip("/"))[:100].lower()
+    names = {view.last_part(path).lower(): view.last_part(path) for path in paths}
+    wanted = view.last_part(name.rstrip("/"))[:100].lower()
     close = get_close_matches(wanted, names, n=3, cutoff=0.5) or [n for n in names if wanted and wanted in n][:3]
     meant = f"did you mean {' or '.join(names[n] for n in close)}? " if close else ""
-    return f"{meant}`streamforge tree` shows all {len(names)}"
+    return f"{meant}`{command('tree')}` shows all {len(names)}"
 
 
 def without_figures(node: view.Node) -> view.Node:

@@ -6,10 +6,11 @@ facts, children and so on.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from actors.surroundings import command, log_place
 from actors.traces import last_words
 
 Node = dict[str, Any]
@@ -69,7 +70,8 @@ def health(tree: Node | None) -> dict[str, Any]:
             "next_step": "wait a moment",
             "problems": [],
         }
-    problems = [problem(node) for node in walk(tree) if is_problem(node)]
+    names = Counter(last_part(node["id"]) for node in walk(tree))
+    problems = [problem(node, names) for node in walk(tree) if is_problem(node)]
     problems.sort(key=urgency)
     status = overall(problems)
     worst = problems[0] if problems else None
@@ -104,9 +106,16 @@ def overall(problems: list[dict[str, Any]]) -> str:
     return "STARTING" if problems else "HEALTHY"
 
 
-def problem(node: Node) -> dict[str, Any]:
+def last_part(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def problem(node: Node, names: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """`names`: how many components are called so; one whose name is not its own is told by its path."""
     path = node["id"]
-    name = path.rsplit("/", 1)[-1]
+    name = last_part(path)
+    if names and names[name] > 1:
+        name = path
     reason = last_words(node.get("reason") or node.get("last_exit") or f"is {node.get('status')}")
     return {
         "component": path,
@@ -120,7 +129,7 @@ def problem(node: Node) -> dict[str, Any]:
 def next_step(status: str, name: str, path: str, advice: str | None = None) -> str:
     """`advice` is the worker's own, which knows the reason; without it, what is right for any reason."""
     if status == "FAILED":
-        return f"{advice or 'mend the cause'}, then: streamforge restart {name}"
+        return f"{advice or 'mend the cause'}, then: {command(f'restart {name}')}"
     if advice:
         return advice
     if status == "STARTING":
@@ -128,8 +137,8 @@ def next_step(status: str, name: str, path: str, advice: str | None = None) -> s
     if "adapters/" in path:
         return "check the source and the network; the adapter tries again by itself"
     if "sinks/" in path:
-        return "check the destination; nothing is lost meanwhile, the stream keeps the records"
-    return f"see the log, then: streamforge restart {name}"
+        return "check the destination and the network to it; the sink tries again by itself"
+    return f"see the log ({log_place()}), then: {command(f'restart {name}')}"
 
 
 def flow(tree: Node, rates: Rates) -> dict[str, list[dict[str, Any]]]:
@@ -142,7 +151,7 @@ def flow(tree: Node, rates: Rates) -> dict[str, list[dict[str, Any]]]:
 
 
 def _base(node: Node) -> dict[str, Any]:
-    name = node["id"].rsplit("/", 1)[-1]
+    name = last_part(node["id"])
     return {"id": node["id"], "name": name, "status": node.get("status"), "reason": node.get("reason")}
 
 
@@ -152,6 +161,7 @@ def _adapter(node: Node, rates: Rates) -> dict[str, Any]:
         **_base(node),
         "rate": rates.of(node["id"], "readings_total"),
         "rejected": total(node.get("counters", {}), "rejects_total"),
+        "since": node.get("started_at"),
         "last_reading_at": facts.get("last_reading_at"),
         "protocol": facts.get("protocol"),
         "stream": facts.get("stream"),
@@ -165,6 +175,7 @@ def _stage(node: Node, rates: Rates) -> dict[str, Any]:
         "rate": rates.of(node["id"], "written_total"),
         "refused_rate": rates.of(node["id"], "refused_total"),
         "refused": total(node.get("counters", {}), "refused_total"),
+        "since": node.get("started_at"),
         "lag": total(node.get("gauges", {}), "lag"),
     }
 
@@ -176,7 +187,9 @@ def _sink(node: Node, rates: Rates) -> dict[str, Any]:
         "rate": rates.of(node["id"], "stored_total"),
         "readings_rate": sum(rates.of(node["id"], f'stored_total{{topic="{topic}"}}') for topic in READINGS),
         "refused": total(node.get("counters", {}), "refused_total"),
+        "since": node.get("started_at"),
         "lag": total(gauges, "lag"),
+        "catch_up_s": gauges.get("catch_up_s") or None,
         "latency_p50_ms": gauges.get("latency_p50_ms"),
         "latency_p99_ms": gauges.get("latency_p99_ms"),
         "breaker": facts.get("breaker"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actors.surroundings import DATA, HOME
 from streamforge.terminal import console, finish, nobody_reads, prepare
 
 if TYPE_CHECKING:
@@ -28,11 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DataDir = Annotated[
-    Path, typer.Option("--data", envvar="STREAMFORGE_DATA", help="The gateway's data directory.", show_default=True)
-]
+DataDir = Annotated[Path, typer.Option("--data", envvar=DATA, help="The gateway's data directory.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
-DEFAULT_DATA = Path("/var/lib/streamforge") if Path("/var/lib/streamforge").is_dir() else Path("var/data")
+DEFAULT_DATA = HOME if HOME.is_dir() else Path("var/data")
 INVALID, INTERRUPTED = 3, 130
 DEMO_PAGE = 8080
 
@@ -119,6 +118,7 @@ def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
     except AlreadyRunning as running:
         raise Problem(Kind.CONFLICT, str(running)) from None
     ports_free(good)
+    os.environ[DATA] = str(data.resolve())  # for every process of the gateway: what it tells people to type names it
     raise typer.Exit(run_daemon(plan(good, data.resolve()), data.resolve(), gateway_id=good.gateway.gateway.id))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx
 
+from actors.surroundings import log_place, prefix
 from control.local_socket import socket_path
 from control.problems import MEDIA_TYPE, Kind, Problem, exit_code
 from streamforge.lock import holder
@@ -69,19 +70,19 @@ class Gateway:
     def _away(self, error: httpx.TransportError) -> Problem:
         pid = holder(self._data_dir)
         if "[Errno 13]" in str(error):
-            text = f"the gateway in {self._data_dir} belongs to another user; ask as that one: sudo -u {_owner(self.path)} streamforge ..."
+            text = f"the gateway in {self._data_dir} belongs to another user; ask as that one: sudo -u {_owner(self.path)} {prefix()} ..."
             return Problem(Kind.FORBIDDEN, text)
         if pid is not None:
             why = "did not answer in time" if isinstance(error, httpx.TimeoutException) else str(error)
             text = (
                 f"the gateway in {self._data_dir} runs (pid {pid}) but its API does not answer ({why}): it may be starting or stopping, so ask "
-                "again in a moment; if that does not help, its log says more (journalctl -u streamforge), as lines of control_path/api"
+                f"again in a moment; if that does not help, its log says more ({log_place(pid)}), as lines of control_path/api"
             )
             return Problem(Kind.TIMEOUT if isinstance(error, httpx.TimeoutException) else Kind.UNREACHABLE, text)
         if isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
             text = f"the gateway broke off its answer ({error}): its API was stopped or restarted, or nobody read on; ask again"
             return Problem(Kind.UNREACHABLE, text)
-        start = "start one with: streamforge run FILE; or name its data directory with --data"
+        start = f"start one with: {prefix()} run FILE; or name its data directory with --data"
         return Problem(Kind.UNREACHABLE, f"no gateway runs in {self._data_dir}; {start}")
 
 

@@ -23,9 +23,10 @@ from typing import Any
 
 import psutil
 
-from actors import guard, logs
+from actors import guard, logs, surroundings
 from actors.base import Address, NoAnswer, System, SystemFailed
 from actors.messages import Question, Start, Stop
+from control import branches, view
 from streamforge import lock
 from streamforge.notify import Notifier
 from supervisors.report import Node, pids
@@ -79,6 +80,8 @@ class Daemon:
     def __init__(self, tree: Child, gateway_id: str, on_report: Callable[[Node], None] | None) -> None:
         self._tree, self._gateway_id, self._on_report = tree, gateway_id, on_report
         self._systemd = Notifier()
+        if self._systemd.listens and (unit := surroundings.unit_of()):
+            os.environ[surroundings.UNIT] = unit
         self._signals = _Signals()
         self._ready = False
         self._root: Address = None
@@ -202,17 +205,12 @@ class _Signals:
 
 
 def _summary(tree: Node) -> str:
-    """One line for `systemctl status`."""
-    nodes = list(_workers(tree))
-    bad = [node for node in nodes if node["status"] != "HEALTHY"]
-    text = f"{tree['status']}: {len(nodes) - len(bad)} of {len(nodes)} components healthy"
-    return f"{text}; {bad[0]['id']} {bad[0]['status']}: {bad[0]['reason'] or 'no reason known'}" if bad else text
-
-
-def _workers(node: Node) -> list[Node]:
-    if node["role"] == "worker":
-        return [node]
-    return [worker for child in node["children"] for worker in _workers(child)]
+    """One line for `systemctl status`: the same status and reason that `streamforge status` and the page give at this moment."""
+    nodes = view.workers(tree)
+    well = sum(node["status"] == "HEALTHY" for node in nodes)
+    health = view.health(branches.told(tree))
+    text = f"{health['status']}: {well} of {len(nodes)} components healthy"
+    return f"{text}; {health['reason']}" if health["reason"] else text
 
 
 def share_memory(tree: Child) -> None:

@@ -17,6 +17,11 @@ class Notifier:
         """How long systemd waits for the next `watchdog`; None if it does not."""
         self._said = ""
 
+    @property
+    def listens(self) -> bool:
+        """Does systemd wait for what is said here?"""
+        return bool(self._address)
+
     def ready(self) -> None:
         self._send("READY=1")
 

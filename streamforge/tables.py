@@ -94,7 +94,9 @@ def _hop(row: dict[str, Any]) -> list[Text]:
     latency = "-"
     if row.get("latency_p50_ms") is not None:
         latency = f"{number(row['latency_p50_ms'])} / {number(row['latency_p99_ms'], ' ms')}"
-    figures = (number(row["rate"]), number(row.get("lag")), number(row.get("rejected", row.get("refused"))), latency)
+    refused = row.get("rejected", row.get("refused"))
+    rejected = f"{number(refused)} in {age(row.get('since'))}" if refused else number(refused)
+    figures = (number(row["rate"]), number(row.get("lag")), rejected, latency)
     return [Text(row["name"]), status(row["status"]), *map(Text, figures)]
 
 

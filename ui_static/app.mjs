@@ -6,7 +6,7 @@ import { Flow } from "./flow.mjs";
 import { Status } from "./parts.mjs";
 import { Tree } from "./tree.mjs";
 import { Values } from "./values.mjs";
-import { count, duration, milliseconds, rate, sentence, tone } from "./words.mjs";
+import { count, duration, milliseconds, rate, sentence, tone, typed } from "./words.mjs";
 
 const STALE_AFTER_S = 5;
 const PROBLEMS_MAX = 4;
@@ -45,6 +45,8 @@ function useKeys(select) {
     return () => removeEventListener("keydown", pressed);
   }, []);
 }
+
+const named = (node, name) => (node.children ?? []).reduce((n, c) => n + named(c, name), node.id.split("/").pop() === name ? 1 : 0);
 
 const find = (node, id) => (node.id === id ? node : (node.children ?? []).map((c) => find(c, id)).find(Boolean));
 
@@ -85,7 +87,7 @@ function App() {
   const [selected, select] = useSelected();
   const [theme, nextTheme] = useTheme();
   useKeys(select);
-  if (!state) return html`<p class="loading">${trouble || "Waiting for the gateway …"} In a terminal: <code>streamforge status</code></p>`;
+  if (!state) return html`<p class="loading">${trouble || "Waiting for the gateway …"} On the gateway, the command <code>status</code> says more.</p>`;
   const now = state.at / 1e6 + (performance.now() - state.got) / 1000;
   const age = (performance.now() - state.got) / 1000;
   const stale = age > STALE_AFTER_S || trouble;
@@ -100,14 +102,14 @@ function App() {
       </div>
     </nav>
     <main>
-      ${stale ? html`<p class="stale" role="alert">${trouble ? `${trouble}. ` : ""}The gateway has not answered for ${duration(age)}: what you see is that old. This page tries again by itself; in a terminal: <code>streamforge status</code></p>` : null}
+      ${stale ? html`<p class="stale" role="alert">${trouble ? `${trouble}. ` : ""}The gateway has not answered for ${duration(age)}: what you see is that old. This page tries again by itself; in a terminal: <code>${typed(state.terminal, "status")}</code></p>` : null}
       <${Header} state=${state} />
       <${Problems} problems=${state.health.problems} />
       <${Flow} flow=${state.flow} now=${now} select=${select} />
       <${Values} values=${values} now=${now} leftOut=${state.points_left_out} paused=${paused} pause=${() => setPaused(!paused)} />
       ${state.tree ? html`<${Tree} tree=${state.tree} now=${now} selected=${selected} select=${select} />` : null}
     </main>
-    ${node ? html`<${Drawer} node=${node} close=${() => select("")} />` : null}
+    ${node ? html`<${Drawer} node=${node} twins=${named(state.tree, node.id.split("/").pop())} terminal=${state.terminal} close=${() => select("")} />` : null}
   </div>`;
 }
 

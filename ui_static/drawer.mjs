@@ -2,7 +2,7 @@
 import { html } from "./vendor/htm-preact-3.1.1.mjs";
 import { useComponent } from "./feed.mjs";
 import { Status } from "./parts.mjs";
-import { clock, value } from "./words.mjs";
+import { clock, typed, value } from "./words.mjs";
 
 const show = (v) => (typeof v === "object" && v !== null ? JSON.stringify(v) : value(v));
 
@@ -12,7 +12,7 @@ function List({ title, items }) {
   return html`<h2>${title}</h2><dl>${entries.map(([k, v]) => html`<dt key=${k}>${k}</dt><dd>${show(v)}</dd>`)}</dl>`;
 }
 
-export function Drawer({ node, close }) {
+export function Drawer({ node, twins, terminal, close }) {
   const name = node.id.split("/").pop();
   const figures = useComponent(node.id) ?? {};
   return html`<aside aria-label=${`Details of ${name}`}>
@@ -30,6 +30,6 @@ export function Drawer({ node, close }) {
     <${List} title="Now" items=${figures.gauges} />
     <${List} title="Counted since its start" items=${figures.counters} />
     <h2>In a terminal</h2>
-    <pre>streamforge restart ${name}</pre>
+    <pre>${typed(terminal, `restart ${twins > 1 ? node.id : name}`)}</pre>
   </aside>`;
 }

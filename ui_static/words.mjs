@@ -39,6 +39,9 @@ export function value(v) {
   return size >= 1e7 || size < 1e-3 ? v.toExponential(3) : v.toPrecision(6).replace(/\.?0+$/, "");
 }
 
+// A command as a person types it on the gateway; where it is started from, only the gateway knows.
+export const typed = (terminal, words) => `${terminal.command} ${words}${terminal.data}`;
+
 export const clock = (micros) => new Date(micros / 1000).toISOString().replace("T", " ").replace("Z", " UTC");
 
 const TONES = { HEALTHY: "", GOOD: "", STARTING: "", finished: "", SUSPECT: "warn", UNCERTAIN: "warn", DEGRADED: "warn", UNHEALTHY: "bad", FAILED: "bad", BAD: "bad", STALE: "warn" };

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg2
 
 from actors.sink_figures import BOUNDS_MS
+from actors.surroundings import prefix
 from control import view
 from control.problems import Problem
 from streamforge.demo.parts import DemoFailed, Parts
@@ -135,7 +136,7 @@ class Meter:
         while still < STILL:
             if time.monotonic() > deadline:
                 raise DemoFailed(
-                    f"the gateway has not drained within {seconds:.0f} s; see streamforge status --data {self._parts.gateway_data}"
+                    f"the gateway has not drained within {seconds:.0f} s; see {prefix()} status --data {self._parts.gateway_data}"
                 )
             time.sleep(LOOK_EVERY_S)
             self._parts.check()

@@ -16,7 +16,7 @@ ILLEGAL = ["temp: the device has no address 40999"]
         (False, False, Health(), None),
         (True, False, Health(), None),
         (True, True, Health(next_step="move the certificate to trusted/"), "move the certificate to trusted/"),
-        (False, True, Health(degraded=ILLEGAL), STREAM_STEP),
+        (False, True, Health(degraded=ILLEGAL), STREAM_STEP + "streamforge status"),
         (False, False, Health(degraded=ILLEGAL), POINTS_STEP),
         (False, False, Health(degraded=ILLEGAL, next_step="correct the address"), "correct the address"),
     ],

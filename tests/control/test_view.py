@@ -43,6 +43,11 @@ def test_each_problem_has_a_reason_and_a_next_step():
     assert "streamforge restart historian" in told["next_step"]
 
 
+def test_a_component_whose_name_another_has_too_is_told_by_its_path():
+    told = view.health(tree(worker("data_path/sinks/line", "FAILED"), worker("data_path/adapters/line", "HEALTHY")))
+    assert told["next_step"].endswith("streamforge restart data_path/sinks/line")
+
+
 def test_a_stream_that_is_away_is_told_before_those_who_suffer_from_it():
     told = view.health(
         tree(

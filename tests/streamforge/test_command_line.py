@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from actors.surroundings import COMMAND, DATA, log_place
 from control.branches import told
 from control.http_protocol import PatientProtocol
 from control.local_socket import listen, socket_path
@@ -152,7 +154,7 @@ def test_tail_into_head_ends_in_order(gateway, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "code", "words"),
     [
-        ("streamforge", 6, "systemctl restart streamforge"),
+        ("streamforge", 6, "restarts from outside (end it with Ctrl-C or SIGTERM, and start it as before)"),
         ("opcua", 6, "did you mean opcua1"),
         ("data_path/adapters/opcuaI", 6, "did you mean opcua1"),
         ("nothing-like-it", 6, "`streamforge tree` shows all"),
@@ -163,6 +165,26 @@ def test_what_cannot_be_restarted_is_told_with_what_can(gateway, name, code, wor
     assert done.returncode == code
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_command_that_is_told_works_when_it_is_copied(gateway, monkeypatch, tmp_path):
+    """From another folder, in a gateway started from nobody's path: what `status` says to type is typed into a shell."""
+    orders = []
+
+    async def obey(verb, target):
+        orders.append((verb, target))
+        return {"ok": True, "id": target, "state": "running", "pid": 7}
+
+    gateway.context.on_command = obey
+    monkeypatch.setenv(COMMAND, f"PYTHONPATH={shlex.quote(str(ROOT))} {sys.executable} -m streamforge")
+    monkeypatch.setenv(DATA, str(gateway.data))
+    told = streamforge("status", "--data", gateway.data, "--json", env={COMMAND: "", DATA: ""})
+    (problem,) = json.loads(told.stdout)["problems"]
+    typed = problem["next_step"].partition("then: ")[2]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAMFORGE_")}
+    done = subprocess.run(["sh", "-c", typed], check=False, capture_output=True, text=True, timeout=60, cwd="/", env=environment)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "data_path/adapters/opcua1 is restarted\n")
+    assert orders == [("restart", "data_path/adapters/opcua1")]
 
 
 def test_the_socket_acts_and_the_api_answers_before_it_restarts_itself(gateway):
@@ -186,7 +208,7 @@ def test_a_gateway_that_runs_and_does_not_answer_is_told_from_none(tmp_path):
     os.close(held)
     assert silent.returncode == 4
     assert f"runs (pid {os.getpid()}) but its API does not answer" in silent.stderr
-    assert "journalctl -u streamforge" in silent.stderr
+    assert f"its log says more ({log_place()})" in silent.stderr
     assert "no gateway runs in" in streamforge("status", "--data", tmp_path).stderr
 
 

@@ -15,6 +15,7 @@ PYTHON = """#!/bin/sh
 case "$*" in
   *"pip install"*) cat "$0.pip" >&2; [ ! -s "$0.pip" ] ;;
   *"streamforge demo"*) echo "demo: $*" ;;
+  *"streamforge status"*) echo "called as: $STREAMFORGE_COMMAND" ;;
 esac
 """
 
@@ -88,6 +89,14 @@ def test_what_is_there_is_not_fetched_again_and_may_be_read_only(checkout):
     for path in (checkout.directory, checkout.directory / "var", checkout.directory / ".venv"):
         path.chmod(0o755)
     assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_the_gateway_knows_how_it_is_called_from_any_folder(checkout):
+    checkout.environment()
+    path = str(checkout.directory / "run").replace(" ", "\\ ")
+    assert checkout("--", "streamforge", "status").stdout == f"called as: {path} -- streamforge\n"
+    unit = checkout("--", "streamforge", "status", STREAMFORGE_COMMAND="sudo -u sf streamforge")
+    assert unit.stdout == "called as: sudo -u sf streamforge\n"
 
 
 def test_a_checkout_of_someone_else_is_named_with_what_helps(checkout):
