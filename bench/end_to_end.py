@@ -67,7 +67,7 @@ class Running:
                 return
             if self.process.poll() is not None:
                 break
-            time.sleep(0.2)
+            time.sleep(LOOK_EVERY_S)
         sys.exit(f"the gateway did not start: {(self.directory / 'gateway.log').read_text()[-3000:]}")
 
     def stop(self) -> None:

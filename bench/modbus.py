@@ -20,6 +20,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from protocols.load import make, validated
 from protocols.modbus.addresses import Table
 from protocols.modbus.wire import Tally, Wire
+from tests.kit.waiting import wait_until
 
 POINTS, EVERY_S, SECONDS = 2480, 0.1, 5.0
 READS = 2000
@@ -76,6 +77,12 @@ async def _client(port: int) -> AsyncModbusTcpClient:
     return client
 
 
+def _listens(port: int) -> bool:
+    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
 @contextmanager
 def _device() -> Iterator[int]:
     """The port of a device in a process of its own."""
@@ -83,12 +90,7 @@ def _device() -> Iterator[int]:
         port: int = probe.getsockname()[1]
     device = subprocess.Popen([sys.executable, "-m", "bench.modbus_load", str(port)])
     try:
-        until = time.monotonic() + 20
-        while True:
-            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-                break
-            assert time.monotonic() < until, "the device does not listen"
-            time.sleep(0.05)
+        wait_until(lambda: _listens(port), 20, lambda: f"the device to listen on port {port}")
         yield port
     finally:
         device.kill()

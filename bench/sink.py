@@ -26,6 +26,7 @@ from sinks.postgres.config import PostgresConfig
 from sinks.postgres.sink import PostgresSink
 from tests.kit.postgres_server import Server
 from tests.kit.records import NOON, series
+from tests.kit.waiting import wait_until
 
 POINTS = 1000
 NAIVE_SHARE = 0.2
@@ -99,13 +100,15 @@ def _server_cpu(pid: int) -> float:
 def _until_alone(server: Server) -> None:
     """The server counts a backend's CPU as its own once that has ended."""
     with psycopg2.connect(server.dsn) as connection, connection.cursor() as cursor:
-        while True:
+
+        def alone() -> bool:
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
-            if cursor.fetchone() == (1,):
-                break
-            time.sleep(0.01)
+            return cursor.fetchone() == (1,)
+
+        wait_until(alone, tell=lambda: "the rival's connection to be closed")
+        own = connection.info.backend_pid
     connection.close()
-    time.sleep(0.1)
+    wait_until(lambda: not psutil.pid_exists(own), tell=lambda: f"backend {own} to end")
 
 
 def measured(server: Server, n: int, work: Callable[[], None]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from tests.kit.kafka_server import make
 from tests.kit.line_protocol import LineServer
 from tests.kit.waiting import until
 
+SAYS_EVERY_S = 0.002
 TOPICS = ("telemetry.raw", "events.raw", "alarms.raw", "dlq.telemetry")
 
 
@@ -272,7 +273,7 @@ async def test_a_broker_killed_under_a_reading_adapter_loses_and_doubles_nothing
                 while not (task.done() or enough.is_set()):
                     await server.say((asset, "force", float(said), "GOOD"))
                     said += 1
-                    await asyncio.sleep(0.002)  # the source's pace
+                    await asyncio.sleep(SAYS_EVERY_S)
 
             saying = asyncio.create_task(say_on())
             await until(lambda: len(server.answered) > 100)

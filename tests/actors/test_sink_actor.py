@@ -24,6 +24,7 @@ from tests.kit.sink_worker import (
 from tests.kit.waiting import until
 
 Unique = Callable[[str], str]
+LOOK_EVERY_S = 0.005
 
 
 async def test_readings_and_documents_arrive_and_are_counted(
@@ -102,7 +103,7 @@ async def _watch_loop(busy: list[float]) -> None:
     """CPU seconds of the loop's thread between two looks: unlike the time of day, it does not see who else uses the machine."""
     while True:
         before = time.thread_time()
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(LOOK_EVERY_S)
         busy.append(time.thread_time() - before)
 
 

@@ -20,7 +20,7 @@ import psutil
 
 from actors import guard
 from supervisors.spec import Child, Strategy, supervisor, worker
-from tests.kit.waiting import wait_until
+from tests.kit.waiting import ASK_EVERY_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 SOON_S = 10.0
@@ -93,7 +93,7 @@ class Supervised:
                 pass
             self._file = None
             assert time.monotonic() < deadline, f"the console does not answer; the log ends with:\n{self.log_end()}"
-            time.sleep(0.01)
+            time.sleep(ASK_EVERY_S)
 
     def _connect(self) -> Any:
         with socket.socket(socket.AF_UNIX) as plug:

@@ -13,6 +13,8 @@ from tests.kit.modbus_server import honest, liar
 BOGUS = b"\xde\xad" * 3
 ADDRESSES = (0, 1, 2, 40, 41)
 """Two reads: 0 to 2 and 40 to 41. Each register holds its address."""
+PAUSE_S = 0.02
+"""Between a loss and the next attempt, as whoever drives an adapter pauses."""
 
 
 def config(port, **more):
@@ -44,7 +46,7 @@ class Caller:
             except NotConnected as gone:
                 self.losses.append(str(gone))
                 await self.adapter.close()
-                await asyncio.sleep(0.02)  # as whoever drives an adapter pauses before the next attempt
+                await asyncio.sleep(PAUSE_S)
                 with suppress(NotConnected):
                     await self.adapter.connect()
             else:

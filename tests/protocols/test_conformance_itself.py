@@ -14,6 +14,10 @@ from schemas.records import Quality
 from tests.kit import adapter_conformance as suite
 from tests.kit.line_protocol import LineAdapter, LineServer
 
+SAYS_EVERY_S = 0.05
+BREATH_S = 0.01
+"""So that an adapter that never waits lets others run."""
+
 
 class OncePerConnection(LineAdapter):
     """Does not survive a cancelled read."""
@@ -36,7 +40,7 @@ class Pretends(LineAdapter):
             self._streams = None
 
     async def read(self):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(BREATH_S)
         return await super().read()
 
 
@@ -45,7 +49,7 @@ class NeverNotices(LineAdapter):
         try:
             return await super().read()
         except NotConnected:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
 
 class NoReason(LineAdapter):
@@ -84,7 +88,7 @@ BROKEN = [
 
 @asynccontextmanager
 async def talking():
-    """A peer that says something ten times a second."""
+    """A peer that says something again and again."""
     server = await LineServer().start()
     point = {"asset": "press", "parameter": "force"}
     config = {"id": "plc", "protocol": "lines", "port": server.port, "points": [point]}
@@ -92,7 +96,7 @@ async def talking():
     async def talk() -> None:
         while True:
             await server.say(("press", "force", 1.5, "GOOD"))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(SAYS_EVERY_S)
 
     async def start() -> None:
         await server.start()

@@ -12,6 +12,11 @@ import uvloop
 from tests.kit.modbus_server import honest
 from tests.protocols.modbus_kit import ADDRESSES, BOGUS, caller, sends, tells
 
+PIECE_EVERY_S, DRIP_EVERY_S = 0.001, 1
+"""The device's pace within one answer."""
+SLOW_S = 0.3
+"""Its time to answer, longer than the timeout."""
+
 
 async def resets_in_the_middle(request, writer):
     writer.write(request.answer()[:8])
@@ -33,7 +38,7 @@ async def stays_silent(request, writer):
 async def drips_for_ever(request, writer):
     for byte in request.answer():
         writer.write(bytes([byte]))
-        await asyncio.sleep(1)
+        await asyncio.sleep(DRIP_EVERY_S)
 
 
 LIES = {
@@ -91,7 +96,7 @@ async def test_an_honest_answer_in_pieces_is_taken(pieces):
         frame = request.answer()
         for at in range(0, len(frame), pieces):
             writer.write(frame[at : at + pieces])
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(PIECE_EVERY_S)
 
     async with caller(slowly) as (one, _device):
         await one.until_good()
@@ -129,7 +134,7 @@ async def test_a_device_slower_than_the_timeout_is_slow_and_not_dead():
 
     async def slowly(request, writer):
         async with lock:  # one after the other, as a small device works
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(SLOW_S)
             writer.write(request.answer())
 
     async with caller(slowly) as (one, device):

@@ -11,6 +11,14 @@ from schemas.records import Quality
 from tests.kit.modbus_server import honest
 from tests.protocols.modbus_kit import ADDRESSES, BOGUS, caller, sends, tells
 
+IDLE_MOST_S = 0.03
+"""The device's patience with a connection on which nothing is asked."""
+NOTHING_DUE_S = 0.3
+"""A part of the interval of a second in which a storm would be seen."""
+SLOW_S = 0.25
+LATE_S, LATER_S = 0.3, 0.5
+"""The device's times to answer, all beyond the timeout."""
+
 
 async def hangs_up_after_it(request, writer):
     writer.write(request.answer())
@@ -20,7 +28,7 @@ async def hangs_up_after_it(request, writer):
 
 async def leaves_when_idle(request, writer):
     writer.write(request.answer())
-    await asyncio.sleep(0.03)
+    await asyncio.sleep(IDLE_MOST_S)
     writer.close()
 
 
@@ -35,11 +43,11 @@ async def test_a_device_that_ends_the_connection_after_each_answer_is_read_witho
 
 async def test_a_connection_that_ends_unused_is_opened_again_when_it_is_needed_and_not_before():
     """A device's idle time is shorter than the interval: no storm of connections while nothing is asked."""
-    async with caller(hangs_up_after_it, every="500ms") as (one, device):
+    async with caller(hangs_up_after_it, every="1s") as (one, device):
         await one.read()
         device.shuns = True  # From now on each connection that says nothing is ended at once.
         reading = asyncio.ensure_future(one.read())
-        await asyncio.sleep(0.3)  # of the half second in which nothing is due
+        await asyncio.sleep(NOTHING_DUE_S)
         assert device.connections <= 4
         device.shuns = False
         await reading
@@ -116,7 +124,7 @@ async def test_a_question_waits_for_the_late_answer_before_the_connection_is_giv
 
     async def slowly(request, writer):
         async with lock:
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(SLOW_S)
             writer.write(request.answer())
 
     async with caller(slowly, **same_size()) as (one, device):
@@ -142,7 +150,7 @@ async def test_a_device_that_does_not_repeat_the_number_is_refused_with_the_way_
 async def test_with_numbers_ignored_a_late_answer_is_still_never_another_ones():
     async def one_behind(request, writer):
         """Each answer comes after its time; with 0 for a number nothing tells it from the right one."""
-        await asyncio.sleep(0.3 if request.number % 3 == 0 else 0.5 if request.number % 3 == 1 else 0)
+        await asyncio.sleep((LATE_S, LATER_S, 0)[request.number % 3])
         writer.write(request.answer(tid=0))
 
     async with caller(one_behind, **same_size(transaction="ignored", dead_after=50)) as (one, device):

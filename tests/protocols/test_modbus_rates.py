@@ -8,8 +8,12 @@ import time
 import pytest
 
 from protocols.contract import NotConnected
+from tests.kit import waiting
 from tests.kit.modbus_server import honest, liar
 from tests.protocols.modbus_reading import reading, register, until
+
+ANSWER_S, SLOWER_THAN_INTERVAL_S, LONG_ANSWER_S = 0.002, 0.12, 0.3
+"""The device's times to answer."""
 
 
 async def test_several_intervals_each_keep_their_own_grid():
@@ -28,7 +32,7 @@ async def test_several_intervals_each_keep_their_own_grid():
 
 async def test_polls_that_cannot_be_done_in_time_are_counted_and_not_piled_up():
     async def slow(request, writer):
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(SLOWER_THAN_INTERVAL_S)
         await honest(request, writer)
 
     async with liar(slow) as one, reading(one.port, register(0), every="50ms") as adapter:
@@ -55,7 +59,7 @@ async def test_never_more_than_one_request_is_in_flight():
         nonlocal flying, most
         flying += 1
         most = max(most, flying)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(ANSWER_S)
         flying -= 1
         await honest(request, writer)
 
@@ -68,7 +72,7 @@ async def test_never_more_than_one_request_is_in_flight():
 
 async def test_a_long_poll_hands_its_readings_over_before_they_are_old():
     async def slow(request, writer):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(LONG_ANSWER_S)
         await honest(request, writer)
 
     async with liar(slow) as one, reading(one.port, *(register(n * 50) for n in range(6))) as adapter:
@@ -82,14 +86,13 @@ async def test_a_cancelled_read_loses_nothing_that_only_changes():
 
     async def slow(request, writer):
         if request.start == 100:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(LONG_ANSWER_S)
         await honest(request, writer)
 
     event = register(7, bit=0, type="bool", classification="EVENT")
     async with liar(slow) as one, reading(one.port, event, register(100)) as adapter:
         task = asyncio.ensure_future(adapter.read())
-        while len(one.requests) < 2:  # noqa: ASYNC110 - the device's list has no event
-            await asyncio.sleep(0.005)
+        await waiting.until(lambda: len(one.requests) >= 2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -10,6 +10,9 @@ from protocols.contract import NotConnected
 from tests.kit.waiting import until
 from tests.protocols.mqtt_kit import RAW, VERSIONS, collect, connected, numbers, read, silence
 
+STANDSTILL_S = 1.7
+"""The stream takes nothing for longer than one and a half keepalives of a second: the broker must not throw us out, nor we it."""
+
 
 @VERSIONS
 async def test_a_flood_of_retained_values_larger_than_the_buffer(mosquitto, version):
@@ -79,8 +82,7 @@ async def test_a_full_buffer_stops_reading_and_nothing_of_qos_1_is_lost(mosquitt
         )
         await until(lambda: one.connection.paused)
         assert "slower than the broker" in one.health().degraded[0]
-        # The stream stands still for longer than the keepalive: the broker must not throw us out, nor we it.
-        await asyncio.sleep(1.7)
+        await asyncio.sleep(STANDSTILL_S)
         held = len(one.inbox.messages)
         assert held < 200
         assert one.inbox.end is None

@@ -261,12 +261,15 @@ async def test_with_the_timestamp_as_trigger_a_value_that_stays_is_told_again():
 
 @pytest.mark.parametrize("mode", ["subscribe", "poll"])
 async def test_deadband(mode):
-    key = await variable(10.0)
-    async with adapter(point("temp", key, mode=mode, every="20ms", deadband=1.0)) as plc:
-        assert (await plc.next("temp")).value == 10.0
-        for n, value in enumerate([10.5, 10.9]):
+    """What is written to `mark` after it comes without it, in the same message or answer or a later one."""
+    key, mark = await variable(10.0), await variable(0.0)
+    same = {"mode": mode, "every": "20ms"}
+    async with adapter(point("temp", key, deadband=1.0, **same), point("mark", mark, **same)) as plc:
+        assert (await plc.first_of_each("temp", "mark"))["temp"].value == 10.0
+        for n, value in enumerate([10.5, 10.9], 1):
             await write(key, value, at=datetime(2026, 1, 29, 10, 0, n, tzinfo=UTC))
-            await asyncio.sleep(0.15)
+            await write(mark, float(n))
+            assert [r.value for r in await plc.until(lambda r, n=n: r.value == float(n))] == [float(n)]
         await write(key, 20.0)
         assert (await plc.next("temp")).value == 20.0
 

@@ -17,6 +17,10 @@ from schemas.records import Quality
 from tests.kit.opcua import URI, Gate, InThread, OpcUaServer, Tap, adapter_config, point, soon
 
 QUICK = {"publishing_interval": "50ms", "keep_alive_count": 3, "watchdog": "300ms"}
+APART_S = 0.06
+"""More than a publishing interval: what is written so far apart comes in messages of its own."""
+MANY_MESSAGES_S = 0.7
+"""In which a server that is asked sends a dozen."""
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +96,7 @@ async def test_when_every_request_was_swallowed_new_ones_are_sent_and_nothing_is
         plant.server.swallow = lambda _: plant.server.swallowed < 3
         for n in range(1, 6):
             await write(plant, n)
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(APART_S)
         seen = await plc.until(lambda r: r.value == 5.0)
         assert [r.value for r in seen] == [1.0, 2.0, 3.0, 4.0, 5.0]
         assert plc.health().counters["silences"] == 1
@@ -220,7 +224,7 @@ async def test_a_slow_reader_stops_the_asking_not_the_memory(plant):
             )
         await soon(lambda: plc.health().counters.get("pauses"))
         held = plc.adapter._inbox._held
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(MANY_MESSAGES_S)
         assert plc.adapter._inbox._held == held
         seen = await plc.until(lambda r: r.value == 9900.0)
         assert len(seen) > 9000

@@ -19,8 +19,17 @@ QUICK = {"publishing_interval": "50ms", "keep_alive_count": 10, "watchdog": "5s"
 
 
 @pytest.fixture(scope="module")
-def plant():
+def server():
     return InThread(OpcUaServer())
+
+
+@pytest.fixture
+async def plant(server):
+    """The one server, as no test before has left it."""
+    for number in list(server.server.subscriptions):
+        await server(server.server.subscriptions.pop(number).stop())
+    await write(server, 20)
+    return server
 
 
 @pytest.fixture
@@ -53,6 +62,14 @@ async def write(plant, *numbers):
 def kept(plant, adapter):
     """What the server would repeat."""
     return plant.server.subscriptions[adapter._subscription.id]._not_acknowledged_results
+
+
+def published(plant, adapter, value):
+    """Whether the server has sent a message with this value, which it keeps until it is told that it arrived."""
+    sent = [
+        data for result in list(kept(plant, adapter).values()) for data in result.NotificationMessage.NotificationData
+    ]
+    return any(item.Value.Value.Value == value for data in sent for item in data.MonitoredItems)
 
 
 async def values(adapter, last, *, deliver):
@@ -121,7 +138,7 @@ async def test_a_lost_connection_loses_nothing(plant, gate):
         await values(adapter, 200.0, deliver=True)
         gate.flowing.clear()
         await write(plant, 201)
-        await asyncio.sleep(0.15)  # one publishing interval, so that it is on its way in a message of its own
+        await soon(lambda: published(plant, adapter, 201.0))
         await gate.shut()
         with pytest.raises(NotConnected):
             await values(adapter, None, deliver=True)

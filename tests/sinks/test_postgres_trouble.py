@@ -19,6 +19,8 @@ from tests.kit.tcp_proxy import TcpProxy
 from tests.kit.waiting import until
 from tests.sinks.postgres_kit import AT, batch, sink_for, stored
 
+LOOK_EVERY_S = 0.01
+
 
 def through(proxy: TcpProxy, dsn: str) -> str:
     return f"postgresql://postgres@127.0.0.1:{proxy.port}/{dsn.rsplit('/', 1)[1]}?sslmode=disable&gssencmode=disable"
@@ -129,8 +131,8 @@ async def test_a_lock_is_waited_for_and_named_while_the_loop_stays_free(database
 async def _watch_loop(lags: list[float]) -> None:
     while True:
         before = time.monotonic()
-        await asyncio.sleep(0.01)
-        lags.append(time.monotonic() - before - 0.01)
+        await asyncio.sleep(LOOK_EVERY_S)
+        lags.append(time.monotonic() - before - LOOK_EVERY_S)
 
 
 async def test_the_loop_stays_free_while_a_large_batch_is_made_and_written(database: str) -> None:

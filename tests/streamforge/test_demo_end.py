@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.kit.waiting import ASK_EVERY_S
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(240)]
 LIVE = r"\n +3 s .*restarts"
@@ -71,7 +73,7 @@ class Terminal:
             try:
                 self._read(0.1)
             except OSError:
-                time.sleep(0.05)
+                time.sleep(ASK_EVERY_S)  # the terminal is closed, the process not gone yet
 
 
 @pytest.fixture(scope="module")
