@@ -9,12 +9,11 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from protocols import ADAPTERS, CONFIGS
 from protocols.contract import Adapter, BadConfig
 from schemas.gateway import AdapterConfig
-from schemas.mistakes import as_text, told
+from schemas.mistakes import as_text
+from schemas.validation import validate
 
 
 def config_model(protocol: str) -> type[AdapterConfig]:
@@ -40,12 +39,11 @@ def placed(config: dict[str, Any], data_dir: str) -> dict[str, Any]:
 
 def validated(config: dict[str, Any]) -> AdapterConfig:
     """The configuration as its protocol's model. Raises BadConfig with every mistake."""
-    try:
-        return config_model(str(config.get("protocol"))).model_validate(config)
-    except ValidationError as wrong:
-        found = told(wrong, config_model(str(config["protocol"])), config)
-        words = [f"{as_text(each.place)}: {each.message}" for each in found]
-        raise BadConfig(f"adapter {config.get('id')!r}: " + "; ".join(words)) from None
+    made, mistakes = validate(config_model(str(config.get("protocol"))), config)
+    if made is None:
+        words = [f"{as_text(each.place)}: {each.message}" for each in mistakes]
+        raise BadConfig(f"adapter {config.get('id')!r}: " + "; ".join(words))
+    return made
 
 
 def make(config: AdapterConfig) -> Adapter:

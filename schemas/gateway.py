@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from schemas.mistakes import Mistakes, Where, as_text, meant
+from schemas.mistakes import Where, as_text, meant
+from schemas.model import Model, Unfit, known, together
 from schemas.records import Classification, Quality
 from schemas.units import Duration, MaybeZeroDuration, Size, Wait, between
 
@@ -57,33 +57,32 @@ Host = Annotated[str, AfterValidator(_host), Field(max_length=253)]
 """Name or address of a machine."""
 
 
-class Model(BaseModel):
-    """Strict: unknown fields are errors, values never change after validation, infinity and NaN are no settings, and no error repeats a secret."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-def points_once(found: Iterable[tuple[tuple[str | None, str], Where]]) -> list[tuple[Where, str]]:
-    """What is wrong with points of one name: (asset, parameter) and the place of each."""
-    first: dict[tuple[str | None, str], Where] = {}
-    wrong: list[tuple[Where, str]] = []
-    for name, place in found:
-        if first.setdefault(name, place) != place:
-            text = f"{name[0]}/{name[1]} is there already, as {as_text(first[name])}; right would be another asset or parameter"
-            wrong.append((place, text))
-    return wrong
+def points_once(found: Iterable[tuple[int, tuple[str | None, str]]]) -> Unfit:
+    """What is wrong with points of one name: the number, asset and parameter of each."""
+    first: dict[tuple[str, str], int] = {}
+    for number, (asset, parameter) in found:
+        if asset and first.setdefault((asset, parameter), number) != number:
+            there = as_text(("points", first[asset, parameter]))
+            text = f"{asset}/{parameter} is there already, as {there}; right would be another asset or parameter"
+            yield ("points", number), text
 
 
-def each_once(given: list[Any]) -> list[Any]:
-    """Raises Mistakes for what is there twice."""
-    twice = {one for one, n in Counter(map(str, given)).items() if n > 1}
-    if twice:
-        first = [str(one) for one in given]
-        places = [i for i, one in enumerate(first) if one in twice and one in first[:i]]
-        raise Mistakes([((i,), f"{given[i]} is given twice; right would be once") for i in places])
-    return given
+def with_assets(points: Iterable[PointConfig], defaults: dict[str, Any]) -> Unfit:
+    """What is wrong with points that are measured on nothing: told once where they all are."""
+    bare = [number for number, asset in known(points, lambda point: point.asset) if not asset]
+    if len(bare) > 1 and "asset" not in defaults:
+        text = f"is missing, and {len(bare)} points have none of their own"
+        yield ("defaults", "asset"), f"{text}; right would be `defaults: {{asset: ...}}`, or `asset` in each point"
+        return
+    for number in bare:
+        yield ("points", number, "asset"), "is missing; right would be `asset` here or once in the adapter's `defaults`"
+
+
+def each_once(given: list[Any], place: Where) -> Unfit:
+    """What a list has twice."""
+    for number, one in enumerate(given):
+        if one in given[:number]:
+            yield (*place, number), f"{one} is given twice; right would be once"
 
 
 def _classification(given: Any) -> Any:
@@ -155,11 +154,11 @@ class PointConfig(Model):
     range: tuple[float, float] | None = None
     """[lowest, highest] plausible value; outside is BAD."""
 
-    @model_validator(mode="after")
-    def _check_range(self) -> Self:
+    @together
+    def _range_holds_something(self) -> Unfit:
         if self.range and self.range[0] >= self.range[1]:
-            raise ValueError(f"range: {list(self.range)} holds nothing; right would be [lowest, highest]")
-        return self
+            low, high = self.range
+            yield ("range",), f"[{low:g}, {high:g}] holds nothing; right would be [lowest, highest]"
 
 
 class RetryConfig(Model):
@@ -187,14 +186,11 @@ class AdapterConfig(Model):
         """What this adapter needs on this machine and does not find: (way from here, sentence). Reads files, opens no connection."""
         return []
 
-    @model_validator(mode="before")
     @classmethod
-    def _spread_defaults(cls, given: Any) -> Any:
-        """Give each point the defaults it does not set itself."""
-        if not isinstance(given, dict) or not isinstance(given.get("defaults"), dict):
-            return given
+    def spread(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Each point is given the defaults it does not set itself."""
         points = given.get("points")
-        if not isinstance(points, list):
+        if not isinstance(points, list) or not isinstance(given.get("defaults"), dict):
             return given
         spread = [{**given["defaults"], **p} if isinstance(p, dict) else p for p in points]
         return {**given, "points": spread}
@@ -213,13 +209,12 @@ class RangeRule(Model):
     max: float | None = None
     quality: QualityField = Quality.BAD
 
-    @model_validator(mode="after")
-    def _holds_something(self) -> Self:
+    @together
+    def _holds_something(self) -> Unfit:
         if self.min is None and self.max is None:
-            raise ValueError("range: has neither min nor max; right would be at least one of them")
-        if self.min is not None and self.max is not None and self.min >= self.max:
-            raise ValueError(f"range: min {self.min:g} is not below max {self.max:g}")
-        return self
+            yield (), "has neither min nor max; right would be at least one of them"
+        elif self.min is not None and self.max is not None and self.min >= self.max:
+            yield ("min",), f"{self.min:g} is not below max {self.max:g}; right would be less than that"
 
 
 class RateRule(Model):
@@ -279,13 +274,11 @@ class Rule(Model):
     flat_line: FlatLineRule | None = None
     stale: StaleRule | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    @together
+    def _says_something(self) -> Unfit:
         if self.model_fields_set <= {"match"}:
-            raise ValueError(
-                "says nothing; right would be at least one of range, rate_of_change, duplicate, gap, time, type, flat_line, stale"
-            )
-        return self
+            kinds = ", ".join(name for name in type(self).model_fields if name != "match")
+            yield (), f"says nothing; right would be at least one of {kinds}"
 
 
 Interval = Literal["1s", "10s", "1min", "1hour"]
@@ -315,7 +308,7 @@ class SinkConfig(Model):
     id: Name
     type: str
     enabled: bool = True
-    topics: Annotated[list[str], Field(min_length=1), AfterValidator(each_once)]
+    topics: Annotated[list[str], Field(min_length=1)]
     """Which topics of the local stream it delivers."""
     breaker: BreakerConfig = BreakerConfig()
     write_timeout: Annotated[Duration, between("100ms", "1h")] = 60
@@ -326,6 +319,10 @@ class SinkConfig(Model):
     """Most bytes of records in one batch, which bounds the sink's memory."""
     flush_every: Annotated[Duration, between("1ms", "1h")] = 0.1
     """How often a batch is written while records trickle in; a full one is written at once."""
+
+    @together
+    def _topics_once(self) -> Unfit:
+        yield from each_once(self.topics, ("topics",))
 
 
 class SupervisionConfig(Model):
@@ -338,13 +335,11 @@ class SupervisionConfig(Model):
     """Pause before the first restart; doubles with each further one."""
     backoff_most: Wait = 30
 
-    @model_validator(mode="after")
-    def _check_backoff(self) -> Self:
+    @together
+    def _backoff_grows(self) -> Unfit:
         if self.backoff_first > self.backoff_most:
-            raise ValueError(
-                f"backoff_first: {self.backoff_first:g}s is longer than backoff_most, {self.backoff_most:g}s; right would be at most that"
-            )
-        return self
+            first, most = self.backoff_first, self.backoff_most
+            yield ("backoff_first",), f"{first:g}s is longer than backoff_most, {most:g}s; right would be at most that"
 
 
 def _address(given: Any) -> Any:
@@ -373,20 +368,24 @@ class Gateway(Model):
     stream: StreamConfig = StreamConfig()
     adapters: list[dict[str, Any]] = Field(default_factory=list)
     rules: list[Rule] = Field(default_factory=list)
-    aggregates: Annotated[list[Interval], AfterValidator(each_once)] = Field(
-        default_factory=lambda: list[Interval](("1s", "10s", "1min", "1hour"))
-    )
+    aggregates: list[Interval] = Field(default_factory=lambda: list[Interval](("1s", "10s", "1min", "1hour")))
     processing: ProcessingConfig = ProcessingConfig()
     sinks: list[dict[str, Any]] = Field(default_factory=list)
     supervision: SupervisionConfig = SupervisionConfig()
     api: ApiConfig = ApiConfig()
 
-    @model_validator(mode="after")
-    def _ports_differ(self) -> Self:
+    @together
+    def _aggregates_once(self) -> Unfit:
+        yield from each_once(self.aggregates, ("aggregates",))
+
+    @together
+    def _ports_differ(self) -> Unfit:
         if self.stream.bootstrap is None and self.api.port in (self.stream.port, self.stream.port + 1):
-            text = f"{self.api.port} is one of the local stream's ports ({self.stream.port} and the next); right would be another one"
-            raise Mistakes([(("api", "port"), text)])
-        return self
+            ours = f"({self.stream.port} and the next)"
+            yield (
+                ("api", "port"),
+                f"{self.api.port} is one of the local stream's ports {ours}; right would be another one",
+            )
 
 
 _SECRET = re.compile(r"\$\{secret:([A-Za-z0-9_][A-Za-z0-9_.-]*)\}")

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 import protocols
 import sinks
 from schemas.gateway import AdapterConfig, Gateway, SinkConfig
-from schemas.mistakes import Mistake, Where, as_text, meant, shown, switches, told
+from schemas.mistakes import Where, as_text, meant, shown
+from schemas.validation import validate
 from streamforge import config_rules
 from streamforge.config_problems import Invalid, Problem, placed
 from streamforge.yaml_source import Source, Unreadable, parse, read
@@ -107,12 +108,6 @@ def _each(source: Source, section: str, kind: str, table: dict[str, str], proble
 
 
 def _validated(model: type[BaseModel], source: Source, where: Where, problems: list[Problem], data: Any = None) -> Any:
-    given = source.data if data is None else data
-    mistakes: list[Mistake] = switches(model, given)
-    validated = None
-    try:
-        validated = model.model_validate(given)
-    except ValidationError as error:
-        mistakes += told(error, model, given)
+    made, mistakes = validate(model, source.data if data is None else data)
     problems += placed(source, where, mistakes)
-    return validated
+    return made

@@ -6,13 +6,13 @@ Says nothing about how reads are merged (plan.py) or timed (schedule.py). Every 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from protocols.modbus.addresses import Table, locate
-from schemas.gateway import AdapterConfig, Host, PointConfig, points_once
-from schemas.mistakes import Mistakes, Where
+from protocols.modbus.addresses import ADDRESSES, Table, locate, modicon
+from schemas.gateway import AdapterConfig, Host, PointConfig, points_once, with_assets
+from schemas.model import Unfit, Unknown, known, together
 from schemas.units import Duration, MaybeZeroDuration, Period, Wait, between
 
 WORDS = {
@@ -37,17 +37,39 @@ def _percent(given: Any) -> Any:
     except ValueError:
         share = math.nan
     if not text.endswith("%") or not 0 <= share <= 100:
-        raise ValueError(f"{given!r} is not a deadband; right would be 0.5 (in the point's unit) or 2% (of its range)")
+        raise ValueError("is not a deadband; right would be 0.5 (in the point's unit) or 2% (of its range)")
     return text
 
 
-Deadband = Annotated[float | str, BeforeValidator(_percent, json_schema_input_type=float | str)]
+def _width(given: float | str) -> float | str:
+    if isinstance(given, float) and given < 0:
+        raise ValueError("is not a width; right would be 0 or more")
+    return given
+
+
+def _no_id(given: Any) -> Any:
+    if isinstance(given, int):
+        raise ValueError(  # noqa: TRY004 - pydantic wants ValueError
+            f"of a point is its engineering unit, not a Modbus unit; right for that would be unit_id: {given}"
+        )
+    return given
+
+
+def _no_zero(given: float) -> float:
+    if given == 0:
+        raise ValueError("would make every value the offset; right would be another number, or none")
+    return given
+
+
+Deadband = Annotated[float | str, BeforeValidator(_percent, json_schema_input_type=float | str), AfterValidator(_width)]
 UnitId = Annotated[int, Field(ge=0, le=255)]
 
 
 class ModbusPoint(PointConfig):
     """One signal of a device: where it stands, what its registers mean, how often it is read."""
 
+    unit: Annotated[str | None, BeforeValidator(_no_id, json_schema_input_type=str | None)] = None
+    """Unit of the value after scaling. The Modbus unit is `unit_id`."""
     address: int | str
     """Modicon's number (40101, or 6 digits) when `table` is not given; the 0-based protocol address when it is."""
     table: Literal["coil", "discrete", "input", "holding"] | None = None
@@ -66,7 +88,7 @@ class ModbusPoint(PointConfig):
     """Order of the two bytes within each register: big is what the standard says."""
     word_order: Order = "big"
     """Order of the registers of a value: big has the most significant first. Strings ignore it."""
-    scale: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    scale: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_no_zero)] | None = None
     """The register's number times this is the value. With scale or offset the value is a float, without them an integer stays one."""
     offset: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Added after scaling."""
@@ -79,34 +101,94 @@ class ModbusPoint(PointConfig):
     unit_id: UnitId | None = None
     """Modbus unit (slave) id; the adapter's `unit` when not given."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _unit_is_no_id(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("unit"), int):
-            number = given["unit"]
-            raise ValueError(  # noqa: TRY004 - pydantic wants ValueError
-                f"unit: {number} of a point is its engineering unit; right for the Modbus unit would be unit_id: {number}"
-            )
-        return given
+    @together
+    def _address_is_one(self) -> Unfit:
+        try:
+            table, start = self.place
+        except ValueError as wrong:
+            yield ("address",), str(wrong).removeprefix("address ")
+            return
+        if start + self.count > ADDRESSES:
+            text = f"{self.address}: {self.count} registers from there end beyond the last address 65535"
+            yield ("address",), f"{text}; right would be at most {modicon(table, ADDRESSES - self.count)}"
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        table, start = self.place
-        _check_bits(self, table)
-        if self.type is None and self.width is None and not table.holds_bits:
-            raise ValueError(f"type is missing; right would be one of {', '.join([*WORDS, 'string'])}, or bit: 0 to 15")
-        _check_type(self, table)
-        _check_change(self)
-        if start + self.count > 65536:
-            raise ValueError(
-                f"address {self.address}: {self.count} registers from there end beyond the last address 65535"
-            )
-        return self
+    @together
+    def _fits_a_coil(self) -> Unfit:
+        if not self.holds_bits:
+            return
+        right = f"does not fit a {self.place[0].name}, which is one bit; right would be type: bool alone"
+        for name in ("bit", "bits", "length", "scale", "offset"):
+            if vars(self).get(name) is not None:
+                yield (name,), f"{name} {right}"
+        if self.type not in {None, "bool"}:
+            yield ("type",), f"{self.type} {right}"
+
+    @together
+    def _says_its_type(self) -> Unfit:
+        if not self.holds_bits and self.width is None and self.type is None:
+            yield ("type",), f"is missing; right would be one of {', '.join([*WORDS, 'string'])}, or bit: 0 to 15"
+
+    @together
+    def _bool_says_which_bit(self) -> Unfit:
+        if not self.holds_bits and self.width is None and self.type == "bool":
+            yield ("bit",), "is missing: which bit of the register; right would be bit: 0 to 15 (0 is the lowest)"
+
+    @together
+    def _bits_in_order(self) -> Unfit:
+        if self.bits and not 0 <= self.bits[0] <= self.bits[1]:
+            yield ("bits",), f"{list(self.bits)} are not counted upwards from 0; right would be 0 to 15, lowest first"
+
+    @together
+    def _bits_fit(self) -> Unfit:
+        if self.width is None or self.holds_bits:
+            return
+        if self.bit is not None and self.bits is not None:
+            yield ("bits",), f"{list(self.bits)} stands beside bit; right would be one of them"
+        base, (low, high) = self.number_type, self.width
+        if self.type == "bool" and self.bits is not None:
+            right = "right would be no type, or bit: 0 to 15 for one bit"
+            yield ("type",), f"bool is one bit, and `bits` are a whole number; {right}"
+        elif not base.startswith("uint"):
+            yield ("type",), f"{base} has no bits to take; right would be no type, or uint16, uint32, uint64"
+        elif 0 <= low <= high and high >= 16 * WORDS[base]:
+            given, name = (high, "bit") if self.bit is not None else (list(self.width), "bits")
+            yield (name,), f"{given} is not in a {base}; right would be 0 to {16 * WORDS[base] - 1}"
+
+    @together
+    def _only_numbers_are_scaled(self) -> Unfit:
+        if self.holds_bits:
+            return
+        what = "single bit" if self.bit is not None else "string" if self.type == "string" else None
+        for name in ("scale", "offset") if what else ():
+            if vars(self).get(name) is not None:
+                yield (name,), f"{vars(self)[name]:g} is for numbers, and a {what} is none; right would be no {name}"
+
+    @together
+    def _length_is_of_a_string(self) -> Unfit:
+        if self.holds_bits:
+            return
+        if self.type == "string" and self.length is None:
+            yield ("length",), "is missing: how many bytes the string has; right would be such as length: 16"
+        if self.length is not None and self.type != "string" and (self.type or self.width):
+            yield ("length",), f"{self.length} is for type string; right would be no length, or type: string"
+
+    @together
+    def _percent_has_a_range(self) -> Unfit:
+        if isinstance(self.deadband, str) and self.range is None:
+            yield ("deadband",), f"{self.deadband} needs a range; right would be range: [lowest, highest] beside it"
 
     @property
     def place(self) -> tuple[Table, int]:
         """Table and 0-based protocol address."""
         return locate(self.address, Table[self.table] if self.table else None)
+
+    @property
+    def holds_bits(self) -> bool:
+        """Whether it is a coil or a discrete input."""
+        try:
+            return self.place[0].holds_bits
+        except ValueError:
+            raise Unknown("address") from None
 
     @property
     def width(self) -> tuple[int, int] | None:
@@ -121,7 +203,7 @@ class ModbusPoint(PointConfig):
     @property
     def count(self) -> int:
         """Registers, or coils, it takes."""
-        if self.place[0].holds_bits:
+        if self.holds_bits:
             return 1
         return ((self.length or 1) + 1) // 2 if self.type == "string" else WORDS[self.number_type]
 
@@ -132,49 +214,6 @@ class ModbusPoint(PointConfig):
             low, high = self.range or (0.0, 0.0)
             return float(self.deadband.removesuffix("%")) / 100 * (high - low)
         return self.deadband
-
-
-def _check_bits(point: ModbusPoint, table: Table) -> None:
-    if table.holds_bits:
-        wrong = [name for name in ("bit", "bits", "length", "scale", "offset") if getattr(point, name) is not None]
-        if wrong or point.type not in {None, "bool"}:
-            given = wrong[0] if wrong else f"type {point.type}"
-            raise ValueError(f"{given} does not fit a {table.name}, which is one bit; right would be type: bool alone")
-    elif point.bit is not None and point.bits is not None:
-        raise ValueError("bit and bits are both given; right would be one of them")
-    elif point.width is not None:
-        base = point.number_type
-        if not base.startswith("uint"):
-            raise ValueError(f"bits of type {base} are not a thing; right would be no type, or uint16, uint32, uint64")
-        low, high = point.width
-        if not 0 <= low <= high < 16 * WORDS[base]:
-            raise ValueError(
-                f"bits {low} to {high} are not in a {base}; right would be 0 to {16 * WORDS[base] - 1}, lowest first"
-            )
-        if point.type == "bool" and point.bits is not None:
-            raise ValueError("bits are a whole number, not a bool; right would be no type, or bit: 0 to 15 for one bit")
-        if point.bit is not None and (point.scale, point.offset) != (None, None):
-            raise ValueError("a single bit has no scale or offset; right would be neither")
-
-
-def _check_type(point: ModbusPoint, table: Table) -> None:
-    if point.type == "bool" and point.width is None and not table.holds_bits:
-        raise ValueError(
-            "type bool in a register needs to know which bit; right would be bit: 0 to 15 (0 is the lowest)"
-        )
-    if (point.type == "string") != (point.length is not None):
-        raise ValueError("length (in bytes) belongs to type string; right would be both or neither")
-    if point.type == "string" and (point.scale, point.offset) != (None, None):
-        raise ValueError("a string has no scale or offset; right would be neither")
-    if point.scale == 0:
-        raise ValueError("scale: 0 would make every value the offset; right would be another number, or none")
-
-
-def _check_change(point: ModbusPoint) -> None:
-    if isinstance(point.deadband, str) and point.range is None:
-        raise ValueError(f"deadband: {point.deadband} needs a range; right would be range: [lowest, highest] beside it")
-    if isinstance(point.deadband, float) and not 0 <= point.deadband < math.inf:
-        raise ValueError(f"deadband: {point.deadband} is not a width; right would be 0 or more")
 
 
 class ModbusTcpConfig(AdapterConfig):
@@ -216,20 +255,17 @@ class ModbusTcpConfig(AdapterConfig):
     time: Literal["poll", "none"] = "poll"
     """Modbus carries no time. `poll`: device_time is the middle of the request. `none`: no device_time, readings become UNCERTAIN."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        wrong: list[tuple[Where, str]] = []
-        for number, point in enumerate(self.points):
-            most = self.bits_max if point.place[0].holds_bits else self.registers_max
-            if point.count > most:
-                text = f"takes {point.count} registers in one piece; right would be registers_max of at least that"
-                wrong.append((("points", number), text))
-            if not point.asset:
-                text = (
-                    f"{point.parameter} has no asset; right would be `asset` here or once in the adapter's `defaults`"
-                )
-                wrong.append((("points", number), text))
-        wrong += points_once([((p.asset, p.parameter), ("points", n)) for n, p in enumerate(self.points)])
-        if wrong:
-            raise Mistakes(wrong)
-        return self
+    @together
+    def _fits_one_request(self) -> Unfit:
+        for number, (bits, count) in known(self.points, lambda p: (p.holds_bits, p.count)):
+            if not bits and count > self.registers_max:
+                text = f"takes {count} registers in one piece; right would be registers_max of at least that"
+                yield ("points", number), text
+
+    @together
+    def _points_are_of_assets(self) -> Unfit:
+        yield from with_assets(self.points, self.defaults)
+
+    @together
+    def _names_once(self) -> Unfit:
+        yield from points_once(known(self.points, lambda p: (p.asset, p.parameter)))

@@ -5,8 +5,9 @@ Checks everything that can be known without the broker: filters, paths, names, t
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -16,17 +17,16 @@ from pydantic import (
     Discriminator,
     Field,
     SecretStr,
-    field_validator,
-    model_validator,
 )
 
 from protocols.contract import BadConfig
 from protocols.mqtt import names, paths
-from protocols.mqtt.filters import overlap, split_filter
+from protocols.mqtt.filters import Levels, overlap, split_filter
 from protocols.mqtt.times import Format
 from protocols.mqtt.values import JsonType, RawType
-from schemas.gateway import AdapterConfig, ClassificationField, Host, Model, PointConfig
-from schemas.mistakes import Mistakes, Where, meant
+from schemas.gateway import AdapterConfig, ClassificationField, Host, PointConfig, points_once
+from schemas.mistakes import Mistakes, Where, closest, unknown_key
+from schemas.model import Model, Unfit, known, together
 from schemas.records import Classification
 from schemas.units import Duration, MaybeZeroDuration, Size, between
 
@@ -55,9 +55,7 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):
-        raise ValueError(
-            f"{name!r} is no time zone of this machine; right would be such as Europe/Berlin or UTC"
-        ) from None
+        raise ValueError("is no time zone of this machine; right would be such as Europe/Berlin or UTC") from None
     return name
 
 
@@ -92,6 +90,13 @@ class _Scaled(PointConfig):
     def is_scaled(self) -> bool:
         return (self.scale, self.offset) != (1.0, 0.0)
 
+    def _scaled_though(self, kind: str) -> Unfit:
+        """Scale and offset of what is no number."""
+        for name, plain in (("scale", 1.0), ("offset", 0.0)):
+            if vars(self).get(name, plain) != plain:
+                text = f"{vars(self)[name]:g} is for numbers, and a {kind} has none"
+                yield (name,), f"{text}; right would be no {name}, or a type of numbers"
+
 
 class JsonPoint(_Scaled):
     path: PathField
@@ -101,11 +106,10 @@ class JsonPoint(_Scaled):
     optional: bool = False
     """True: a message without this value is normal and no reject."""
 
-    @model_validator(mode="after")
-    def _check_scale(self) -> Self:
-        if self.is_scaled and self.type in {"boolean", "string"}:
-            raise ValueError(f"scale and offset: a {self.type} has none; right would be `type: number`")
-        return self
+    @together
+    def _only_numbers_are_scaled(self) -> Unfit:
+        if self.type in {"boolean", "string"}:
+            yield from self._scaled_though(self.type)
 
 
 class RawPoint(_Scaled):
@@ -116,13 +120,16 @@ class RawPoint(_Scaled):
     at: Annotated[int, Field(ge=0)] | None = None
     """For bytes: where the value begins. Unset: the payload is exactly this one value."""
 
-    @model_validator(mode="after")
-    def _check_type(self) -> Self:
-        if self.is_scaled and self.type in {"boolean", "string"}:
-            raise ValueError(f"scale and offset: a {self.type} has none; right would be a type of numbers")
+    @together
+    def _only_numbers_are_scaled(self) -> Unfit:
+        if self.type in {"boolean", "string"}:
+            yield from self._scaled_though(self.type)
+
+    @together
+    def _text_is_taken_whole(self) -> Unfit:
         if self.at is not None and self.type in {"boolean", "string", "number", "integer"}:
-            raise ValueError(f"at: a {self.type} is the whole text; right would be a type of bytes such as float32")
-        return self
+            text = f"{self.at} is for bytes, and type {self.type} is the whole text"
+            yield ("at",), f"{text}; right would be a type of bytes such as float32"
 
 
 class _Subscription(Model):
@@ -150,22 +157,43 @@ class JsonSubscription(_Subscription):
     time: TimeConfig | Literal["arrival"] | None = None
     """When it was measured. `arrival`: when it came here. Unset: the readings have no device time and are UNCERTAIN."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    @together
+    def _takes_something(self) -> Unfit:
         if not self.points and not self.parameters:
-            raise ValueError("takes nothing; right would be `points`, `parameters: all`, or both")
+            yield (), "takes nothing; right would be `points`, `parameters: all`, or both"
+
+    @together
+    def _points_are_of_assets(self) -> Unfit:
         if self.parameters and not self.asset:
-            raise ValueError("asset: `parameters: all` needs one; right would be such as {topic[1]}")
-        _check_names(self, [(point.parameter, point.asset, paths.parse(point.path)) for point in self.points])
-        if self.parameters:
-            _check_names(self, [(self.parameter, self.asset, paths.parse("$"))], key=True)
+            yield ("asset",), "is missing: `parameters: all` needs one; right would be such as {topic[1]}"
+        else:
+            yield from _without_asset(self.asset, self.points)
+
+    @together
+    def _names_once(self) -> Unfit:
+        yield from points_once(known(self.points, lambda p: (p.asset or self.asset, p.parameter)))
+
+    @together
+    def _names_can_be_filled(self) -> Unfit:
+        wanted = split_filter(self.topic)
+        for number, (point, path) in known(self.points, lambda p: (p, paths.parse(p.path))):
+            yield from _unfilled(point, ("points", number), wanted, path)
+
+    @together
+    def _names_of_all_can_be_filled(self) -> Unfit:
+        for name in ("parameter", "asset") if self.parameters else ():
+            for text in _wrong_in(vars(self).get(name), split_filter(self.topic), paths.parse("$"), key=True):
+                yield (name,), text
+
+    @together
+    def _time_goes_the_points_way(self) -> Unfit:
         if isinstance(self.time, TimeConfig):
             time = paths.parse(self.time.path)
-            for point in self.points:
-                _check_follows(time, paths.parse(point.path), "time.path")
-            if self.parameters:
-                _check_follows(time, paths.parse("$"), "time.path")
-        return self
+            ways = [way for _, way in known(self.points, lambda p: paths.parse(p.path))]
+            for way in [*ways, *([paths.parse("$")] if self.parameters else [])]:
+                if not time.follows(way):
+                    yield ("time", "path"), _other_way(time, way)
+                    return
 
 
 class RawSubscription(_Subscription):
@@ -176,46 +204,69 @@ class RawSubscription(_Subscription):
     time: Literal["arrival"] | None = None
     """`arrival`: the time it came here counts as device time. Unset: the readings have none and are UNCERTAIN."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _check_names(self, [(point.parameter, point.asset, None) for point in self.points])
-        return self
+    @together
+    def _points_are_of_assets(self) -> Unfit:
+        yield from _without_asset(self.asset, self.points)
+
+    @together
+    def _names_once(self) -> Unfit:
+        yield from points_once(known(self.points, lambda p: (p.asset or self.asset, p.parameter)))
+
+    @together
+    def _names_can_be_filled(self) -> Unfit:
+        for number, point in enumerate(self.points):
+            yield from _unfilled(point, ("points", number), split_filter(self.topic), None)
 
 
 Subscription = Annotated[JsonSubscription | RawSubscription, Discriminator("mapping")]
 
 
-def _check_names(
-    one: _Subscription, points: list[tuple[str, str | None, paths.Path | None]], *, key: bool = False
-) -> None:
-    """Each point has names, and every placeholder in them can be filled."""
-    wanted = split_filter(one.topic)
-    seen = [(parameter, asset or one.asset) for parameter, asset, _ in points]
-    if twice := {pair for pair in seen if seen.count(pair) > 1}:
-        raise ValueError(
-            f"points: {' and '.join(sorted(parameter for parameter, _ in twice))} stands there twice for one asset"
-        )
-    for parameter, asset, path in points:
-        if not (asset or one.asset):
-            raise ValueError(
-                f"asset: {parameter!r} has none; right would be one in the point, the subscription or `defaults`"
-            )
-        for text in (parameter, asset or one.asset or ""):
-            template = names.parse(text)
-            template.check(wanted)
-            if names.KEY in template.parts and not key:
-                raise ValueError(f"{text!r}: {{key}} is for `parameters: all` only")
-            for inner in template.paths():
-                if path is None:
-                    raise ValueError(f"{text!r}: a raw payload has no {inner.text}; right would be `mapping: json`")
-                _check_follows(inner, path, text)
+def _without_asset(around: str | None, points: Sequence[PointConfig]) -> Unfit:
+    bare = [] if around else [number for number, asset in known(points, lambda p: p.asset) if not asset]
+    if len(bare) > 1:
+        text = f"is missing, and {len(bare)} points have none of their own"
+        yield ("asset",), f"{text}; right would be `asset` here, once in `defaults`, or in each point"
+        return
+    for number in bare:
+        text = "is missing; right would be one in the point, the subscription or `defaults`"
+        yield ("points", number, "asset"), text
 
 
-def _check_follows(path: paths.Path, value: paths.Path, where: str) -> None:
-    if not path.follows(value):
-        raise ValueError(
-            f"{where}: {path.text!r} does not go the way of {value.text!r}; right would be the same beginning up to the last [*]"
-        )
+def _unfilled(point: PointConfig, place: Where, wanted: Levels, path: paths.Path | None) -> Unfit:
+    for name in ("parameter", "asset"):
+        for text in _wrong_in(vars(point).get(name), wanted, path):
+            yield (*place, name), text
+
+
+def _wrong_in(name: str | None, wanted: Levels, path: paths.Path | None, *, key: bool = False) -> Iterator[str]:
+    """Placeholders of a name that can never be filled: `wanted` is the topic filter, `path` where the value stands in a document."""
+    if name is None:
+        return
+    template = names.parse(name)
+    try:
+        template.check(wanted)
+    except ValueError as wrong:
+        yield str(wrong)
+    if names.KEY in template.parts and not key:
+        yield f"{name!r} holds {{key}}, which is for `parameters: all`; right would be a name, or such as {{topic[1]}}"
+    for inner in template.paths():
+        if path is None:
+            yield f"{name!r} holds {inner.text}, which a raw payload does not have; right would be `mapping: json`"
+        elif not inner.follows(path):
+            yield _other_way(inner, path)
+
+
+def _other_way(path: paths.Path, value: paths.Path) -> str:
+    return f"{path.text!r} does not go the way of {value.text!r}; right would be the same beginning up to the last [*]"
+
+
+def _known_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """What no kind of point knows would pass by all of them unseen."""
+    known_here = sorted({*JsonPoint.model_fields, *RawPoint.model_fields})
+    wrong = [name for name in given if name not in known_here]
+    if wrong:
+        raise Mistakes([((name,), unknown_key(name, known_here)) for name in wrong])
+    return given
 
 
 class TlsConfig(Model):
@@ -230,17 +281,18 @@ class TlsConfig(Model):
     verify: bool = True
     """False: any certificate is taken. Whoever is on the wire can then read and change everything; for a trial only."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    @together
+    def _key_has_a_certificate(self) -> Unfit:
         if self.key and not self.cert:
-            raise ValueError("key: stands without cert; right would be both")
-        return self
+            yield ("key",), "stands without cert; right would be both"
 
 
 class MqttConfig(AdapterConfig):
     """One connection to one broker."""
 
     protocol: Literal["mqtt"] = "mqtt"
+    defaults: Annotated[dict[str, Any], AfterValidator(_known_defaults)] = Field(default_factory=dict)
+    """What each point has that does not say otherwise."""
     host: Host
     """Name or address of the broker."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -275,39 +327,29 @@ class MqttConfig(AdapterConfig):
     subscriptions: Annotated[list[Subscription], Field(min_length=1, max_length=1000)]
     """What to listen to, and what to make of it."""
 
-    @field_validator("defaults")
     @classmethod
-    def _known_defaults(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """What no kind of point knows would pass by all of them unseen."""
-        known = sorted({*JsonPoint.model_fields, *RawPoint.model_fields})
-        wrong = [name for name in given if name not in known]
-        if wrong:
-            raise Mistakes([((name,), f"unknown key `{name}`{meant(name, known)}") for name in wrong])
-        return given
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spread(cls, given: Any) -> Any:
+    def spread(cls, given: dict[str, Any]) -> dict[str, Any]:
         """What a subscription and `defaults` say for all their points."""
-        if not isinstance(given, dict) or not isinstance(given.get("subscriptions"), list):
+        listed, defaults = given.get("subscriptions"), given.get("defaults")
+        if not isinstance(listed, list):
             return given
-        defaults = given.get("defaults")
-        defaults = defaults if isinstance(defaults, dict) else {}
-        return {**given, "subscriptions": [_with_defaults(one, defaults) for one in given["subscriptions"]]}
+        defaults = {_probably(name): value for name, value in defaults.items()} if isinstance(defaults, dict) else {}
+        return {**given, "subscriptions": [_with_defaults(one, defaults) for one in listed]}
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        split = [(one.topic, split_filter(one.topic)) for one in self.subscriptions]
-        for place, (topic, levels) in enumerate(split):
-            for other, other_levels in split[:place]:
+    @together
+    def _filters_share_no_topic(self) -> Unfit:
+        split = [(n, topic, split_filter(topic)) for n, topic in known(self.subscriptions, lambda one: one.topic)]
+        for at, (number, topic, levels) in enumerate(split):
+            for other, other_topic, other_levels in split[:at]:
                 if overlap(levels, other_levels):
-                    raise ValueError(
-                        f"subscriptions: {other!r} and {topic!r} share topics, and the broker may send a message once for each; "
-                        "right would be filters that share none"
-                    )
+                    text = f"{topic!r} shares topics with {other_topic!r} of subscriptions[{other}]"
+                    text += ", and the broker may send a message once for each; right would be filters that share none"
+                    yield ("subscriptions", number, "topic"), text
+
+    @together
+    def _password_has_a_user(self) -> Unfit:
         if self.password is not None and self.user is None:
-            raise ValueError("password: stands without user; right would be both")
-        return self
+            yield ("password",), "stands without user; right would be both"
 
     def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:  # noqa: ARG002 - the paths are as they stand
         from protocols.mqtt.tls import context
@@ -330,14 +372,20 @@ class MqttConfig(AdapterConfig):
         return self.client_id or f"streamforge-{self.id}"
 
 
+def _probably(name: str) -> str:
+    """A misspelt default goes on as what it was meant to be: it is told where it stands, and nothing shall follow from it."""
+    names = {*JsonPoint.model_fields, *RawPoint.model_fields}
+    return name if name in names else next(iter(closest(name, names)), name)
+
+
 def _with_defaults(one: Any, defaults: dict[str, Any]) -> Any:
     """The nearest asset wins: the point's, the subscription's, the adapter's. Defaults a kind of point does not know pass it by."""
     if not isinstance(one, dict):
         return one
     if "asset" in defaults:
         one = {"asset": defaults["asset"], **one}
-    known: type[BaseModel] = RawPoint if one.get("mapping") == "raw" else JsonPoint
-    inner = {name: value for name, value in defaults.items() if name in known.model_fields}
+    kind: type[BaseModel] = RawPoint if one.get("mapping") == "raw" else JsonPoint
+    inner = {name: value for name, value in defaults.items() if name in kind.model_fields}
     inner |= {"asset": one["asset"]} if "asset" in one else {}
     points = one.get("points")
     if not isinstance(points, list):

@@ -64,8 +64,9 @@ class Template:
         """Raises ValueError for a level that topics of this filter may not have."""
         for part in self.parts:
             if isinstance(part, Level) and not -least_levels(wanted) <= part.index < least_levels(wanted):
+                sure = f"levels 0 to {least_levels(wanted) - 1}"
                 raise ValueError(
-                    f"{self.text!r}: topics of {'/'.join(wanted)} are only sure to have levels 0 to {least_levels(wanted) - 1}"
+                    f"{self.text!r} takes a level that topics of {'/'.join(wanted)} need not have; right would be {sure}"
                 )
 
     def render(self, topic: str, levels: list[str], document: Any = None, indices: Indices = (), key: str = "") -> str:

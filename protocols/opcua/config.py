@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from protocols.opcua import nodes
-from schemas.gateway import AdapterConfig, Model, PointConfig, matching, points_once
-from schemas.mistakes import Mistakes, Where
+from schemas.gateway import AdapterConfig, PointConfig, matching, points_once, with_assets
+from schemas.mistakes import Where
+from schemas.model import Model, Unfit, known, together
 from schemas.units import Duration, MaybeZeroDuration, Period, Wait, between
 
 ElementField = Annotated[
     str, matching(r"\d+(,\d+)*", "an element; right would be 3, or 1,2 in a matrix"), BeforeValidator(str)
 ]
+
+
+def _node(given: str) -> str:
+    nodes.parse_node(given)
+    return given
+
+
+def _path(given: str) -> str:
+    nodes.parse_path(given)
+    return given
+
+
+def _endpoint(given: str) -> str:
+    try:
+        url = urlsplit(given)
+        good = url.scheme == "opc.tcp" and url.hostname and url.port
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("is not an OPC UA address; right would be opc.tcp://host:4840")
+    if "@" in url.netloc:
+        raise ValueError("holds a user name; right would be `user` and `password`")
+    return given
 
 
 class SecurityConfig(Model):
@@ -32,9 +56,9 @@ class SecurityConfig(Model):
 
 
 class OpcUaPoint(PointConfig):
-    node: str | None = None
+    node: Annotated[str, AfterValidator(_node)] | None = None
     """Node id, with the namespace as URI (`nsu=urn:plant:press;s=Temp`, safe) or as index (`ns=2;s=Temp`, may move when the server restarts)."""
-    path: str | None = None
+    path: Annotated[str, AfterValidator(_path)] | None = None
     """Instead of `node`: browse names from the root, as `/Objects/nsu=urn:plant:press;Press4/Temp`."""
     element: ElementField | None = None
     """For arrays: which element, from 0 (`3`; `1,2` in a matrix)."""
@@ -55,31 +79,25 @@ class OpcUaPoint(PointConfig):
     deadband_percent: Annotated[float, Field(gt=0, le=100)] | None = None
     """Smallest change that counts, in percent of the range the server gives (EURange); mode subscribe only."""
 
-    @field_validator("node")
-    @classmethod
-    def _node(cls, given: str | None) -> str | None:
-        if given is not None:
-            nodes.parse_node(given)
-        return given
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, given: str | None) -> str | None:
-        if given is not None:
-            nodes.parse_path(given)
-        return given
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    @together
+    def _node_or_path(self) -> Unfit:
         if (self.node is None) == (self.path is None):
-            raise ValueError("has both or neither of node and path; right would be exactly one of them")
-        if self.asset is None:
-            raise ValueError("has no asset; right would be `asset` here or once in the adapter's `defaults`")
+            yield (
+                (),
+                f"has {'neither' if self.node is None else 'both'} node and path; right would be exactly one of them",
+            )
+
+    @together
+    def _one_deadband(self) -> Unfit:
         if self.deadband and self.deadband_percent:
-            raise ValueError("has deadband and deadband_percent; right would be one of them")
+            text = f"{self.deadband_percent:g} stands beside deadband; right would be one of them"
+            yield ("deadband_percent",), text
+
+    @together
+    def _percent_is_the_servers(self) -> Unfit:
         if self.deadband_percent and self.mode == "poll":
-            raise ValueError("deadband_percent is the server's and needs mode subscribe; right would be `deadband`")
-        return self
+            text = f"{self.deadband_percent:g} is the server's business and needs mode subscribe; right would be `deadband`"
+            yield ("deadband_percent",), text
 
     @property
     def address(self) -> str:
@@ -89,7 +107,7 @@ class OpcUaPoint(PointConfig):
 
 class OpcUaConfig(AdapterConfig):
     protocol: Literal["opcua"] = "opcua"
-    endpoint: str
+    endpoint: Annotated[str, AfterValidator(_endpoint)]
     """Where the server listens, as `opc.tcp://192.0.2.20:4840/path`."""
     security: SecurityConfig = SecurityConfig()
     """How the connection is protected, and which servers are believed."""
@@ -121,31 +139,27 @@ class OpcUaConfig(AdapterConfig):
     points: Annotated[list[OpcUaPoint], Field(min_length=1)]
     """What is subscribed to and polled."""
 
-    @field_validator("endpoint")
-    @classmethod
-    def _endpoint(cls, given: str) -> str:
-        try:
-            url = urlsplit(given)
-            good = url.scheme == "opc.tcp" and url.hostname and url.port
-        except ValueError:
-            good = False
-        if not good:
-            raise ValueError(f"{given!r} is not an OPC UA address; right would be opc.tcp://host:4840")
-        if "@" in url.netloc:
-            raise ValueError("holds a user name; right would be `user` and `password`")
-        return given
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
+    @together
+    def _password_has_a_user(self) -> Unfit:
         if self.password is not None and self.user is None:
-            raise ValueError("password: is given without a user; right would be both or neither")
+            yield ("password",), "is given without a user; right would be both or neither"
+
+    @together
+    def _watchdog_waits_for_signs_of_life(self) -> Unfit:
         if self.watchdog is not None and self.watchdog <= self.keep_alive_time:
-            raise ValueError(
-                f"watchdog: {self.watchdog:g}s is not longer than publishing_interval x keep_alive_count = "
-                f"{self.keep_alive_time:g}s; right would be at least {2 * self.keep_alive_time:g}s"
+            least = f"publishing_interval x keep_alive_count = {self.keep_alive_time:g}s"
+            text = (
+                f"{self.watchdog:g}s is not longer than {least}; right would be at least {2 * self.keep_alive_time:g}s"
             )
-        self._check_names()
-        return self
+            yield ("watchdog",), text
+
+    @together
+    def _points_are_of_assets(self) -> Unfit:
+        yield from with_assets(self.points, self.defaults)
+
+    @together
+    def _names_once(self) -> Unfit:
+        yield from points_once(known(self.points, lambda p: (p.asset, p.parameter)))
 
     def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:
         trusted = data_dir / (self.certs_dir or "certs/opcua") / "trusted"
@@ -159,11 +173,6 @@ class OpcUaConfig(AdapterConfig):
             text = f"no server is trusted yet: {trusted} is empty; right would be the server's certificate, or its issuer's, there"
             return [(("security",), text)]
         return []
-
-    def _check_names(self) -> None:
-        wrong = points_once([((p.asset, p.parameter), ("points", n)) for n, p in enumerate(self.points)])
-        if wrong:
-            raise Mistakes(wrong)
 
     @property
     def keep_alive_time(self) -> float:

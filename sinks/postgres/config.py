@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, Field
 
 from schemas.gateway import SinkConfig, matching
-from schemas.mistakes import Mistakes, meant
+from schemas.mistakes import meant
+from schemas.model import Unfit, together
 from schemas.units import Duration, Wait, between
 
 AGGREGATES = ("telemetry.1s", "telemetry.10s", "telemetry.1min", "telemetry.1hour")
@@ -21,9 +22,30 @@ Identifier = Annotated[str, matching(r"[a-z_][a-z0-9_]{0,40}", f"a plain name; r
 Prefix = Annotated[str, matching(r"([a-z_][a-z0-9_]{0,30})?", f"a plain name; right would be {_PLAIN}")]
 
 
+def _topic(given: str) -> str:
+    if given not in TOPICS:
+        raise ValueError(f"has no table here; right would be some of {', '.join(TOPICS)}{meant(given, TOPICS)}")
+    return given
+
+
+def _readable(dsn: str) -> str:
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
+    try:
+        parts = parse_dsn(dsn)
+    except ProgrammingError:
+        raise ValueError("is not a connection string; right would be postgresql://user@host:5432/database") from None
+    if "password" in parts:
+        raise ValueError('contains the password; right would be a field of its own: password: "${secret:name}"')
+    return dsn
+
+
 class PostgresConfig(SinkConfig):
     type: Literal["postgres"] = "postgres"
-    dsn: str
+    topics: Annotated[list[Annotated[str, AfterValidator(_topic)]], Field(min_length=1)]
+    """Which topics of the local stream it delivers, each to a table."""
+    dsn: Annotated[str, AfterValidator(_readable)]
     """Where the database is: `postgresql://user@host:5432/database?sslmode=require`, without a password."""
     password: str | None = None
     """Usually `${secret:name}`."""
@@ -36,34 +58,12 @@ class PostgresConfig(SinkConfig):
     lock_timeout: Annotated[Duration, between("10ms", "1h")] = 20
     """How long a statement waits for another connection's lock before the batch is given up and offered again."""
 
-    @field_validator("dsn")
-    @classmethod
-    def _readable(cls, dsn: str) -> str:
-        from psycopg2 import ProgrammingError
-        from psycopg2.extensions import parse_dsn
-
-        try:
-            parts = parse_dsn(dsn)
-        except ProgrammingError:
-            raise ValueError(
-                "is not a connection string; right would be postgresql://user@host:5432/database"
-            ) from None
-        if "password" in parts:
-            raise ValueError('contains the password; right would be a field of its own: password: "${secret:name}"')
-        return dsn
-
-    @model_validator(mode="after")
-    def _deliverable(self) -> Self:
-        unknown = [(n, topic) for n, topic in enumerate(self.topics) if topic not in TOPICS]
-        if unknown:
-            right = f"has no table here; right would be some of {', '.join(TOPICS)}"
-            raise Mistakes([(("topics", n), f"{topic} {right}{meant(topic, TOPICS)}") for n, topic in unknown])
+    @together
+    def _readings_once(self) -> Unfit:
         for kind in ("telemetry", "events"):
             if {f"{kind}.raw", f"{kind}.clean"} <= set(self.topics):
-                raise ValueError(
-                    f"topics: {kind}.raw and {kind}.clean hold the same readings; right would be one of them"
-                )
-        return self
+                text = f"{kind}.raw and {kind}.clean hold the same readings; right would be one of them"
+                yield ("topics",), text
 
     def place(self) -> str:
         """host:port/database, as messages name it: never user or password."""

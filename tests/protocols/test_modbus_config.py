@@ -90,7 +90,7 @@ def test_a_point_overrides_unit_and_interval():
         ({"address": 40001, "type": "int16", "every": 5}, "has no unit"),
         ({"address": 40001.5, "type": "int16"}, "address"),
         ({"address": 40001, "type": "int16", "speed": 1}, "speed"),
-        ({"address": 40001, "type": "int16", "asset": None}, "no asset"),
+        ({"address": 40001, "type": "int16", "asset": None}, "points[0].asset: is missing"),
     ],
 )
 def test_a_wrong_point_is_told_what_would_be_right(point, said):

@@ -134,7 +134,7 @@ def config(**changes):
             {"points": [{"parameter": "a", "node": "i=1", "deadband_percent": 1, "mode": "poll"}]},
             "right would be `deadband`",
         ),
-        ({"points": [{"parameter": "a", "node": "i=1"}], "defaults": {}}, "has no asset"),
+        ({"points": [{"parameter": "a", "node": "i=1"}], "defaults": {}}, "asset: is missing"),
         ({"security": {"policy": "Basic128Rsa15"}}, "Basic256Sha256"),
     ],
 )

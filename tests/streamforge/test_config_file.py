@@ -187,7 +187,7 @@ def test_no_damage_to_the_text_ends_in_anything_but_invalid(data):
         ("api: {host: plantpc}", 'api.host: "plantpc" is not an IP address'),
         ("api: {port: 19092}", "is one of the local stream's ports"),
         ("stream: {bootstrap: nonsense}", "stream.bootstrap"),
-        ("rules: [{range: {min: 5, max: 1}}]", "min 5 is not below max 1"),
+        ("rules: [{range: {min: 5, max: 1}}]", "rules[0].range.min: 5 is not below max 1; right would be less than that"),
         ("rules: [{range: {}}]", "neither min nor max"),
     ],
 )
