@@ -1,7 +1,9 @@
 """The broker actor: owns the JVM of the gateway's own Kafka, or, with `stream.bootstrap`, only sees that the named cluster answers.
 
-It claims the data, starts the broker (safely after a stop that was not orderly), watches it, and stops it in order. What is wrong with the
-broker ends this actor with a reason in words; the supervisor starts it again. How each of these is done stands in stream/broker_*.py.
+It claims the data, starts the broker (safely after a stop that was not orderly), watches it, and stops it in order. A broker that does not
+start, for want of disk, port, Java or whole data, is said and tried again and again: a new actor would find the same, and a gateway that
+gives up over it would lose what its adapters hold meanwhile. A broker that ends later ends this actor, with a reason in words. How each of
+these is done stands in stream/broker/.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -21,13 +24,13 @@ from actors.io_actor import IoActor
 from schemas.gateway import StreamConfig
 from stream.broker import aot as broker_aot
 from stream.broker import java as broker_java
-from stream.broker.claim import Claim
-from stream.broker.data import in_words
+from stream.broker.claim import Claim, Claimed
+from stream.broker.data import DataError, in_words
 from stream.broker.run import Broker, BrokerDied, Started
 from stream.broker.settings import STRAY, SWALLOWED, Place
 from stream.broker.transactions import Watch, settle
-from stream.broker.wire import answers, split
-from stream.parts import KAFKA_VERSION, Jars, parts_directory, ready_jars
+from stream.broker.wire import answers, silence
+from stream.parts import KAFKA_VERSION, Jars, PartsError, parts_directory, ready_jars
 
 ASK_EVERY_S = 3.0
 ASK_WITHIN_S = 5.0
@@ -40,14 +43,24 @@ SETTLE_WITHIN_S = 3.0
 STOP_WITHIN_S = 17.0
 """Below the supervisor's 30 s (supervisors/tree.py), less the quarter that io_actor keeps for the end."""
 
+EXTERNAL_STEP = "start that cluster, or correct `stream.bootstrap`; its listener must be plain, without TLS and without a login. StreamForge goes on by itself"
+
+AGAIN_S = (1.0, 15.0)
+"""Pause before a start is tried again: it doubles, with jitter."""
+START_STEP = "put this right; StreamForge looks again by itself, and what reads machines holds on meanwhile"
+
 log = structlog.get_logger()
+
+
+class NotStarted(Exception):
+    """The broker ended before it answered; the message says why."""
 
 
 class Problems:
     """What is wrong at the moment, by kind; together they are the actor's health."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, next_step: str | None = None) -> None:
+        self._context, self._next_step = context, next_step
         self._now: dict[str, str] = {}
 
     def set(self, kind: str, words: str | None) -> None:
@@ -57,16 +70,39 @@ class Problems:
             if kind not in self._now:
                 log.warning("broker_problem", kind=kind, words=words)
             self._now[kind] = words
-        self._context.health(Status.DEGRADED if self._now else Status.HEALTHY, "; ".join(self._now.values()) or None)
+        if self._now:
+            self._context.health(Status.DEGRADED, "; ".join(self._now.values()), self._next_step)
+        else:
+            self._context.health(Status.HEALTHY)
 
 
 async def run(context: Context) -> None:
-    """Until `stopping`. PartsError, DataError, Claimed or BrokerDied say in words why there is no broker."""
+    """Until `stopping`. BrokerDied says in words why the broker ended that had started."""
     stream = StreamConfig.model_validate(context.config["stream"])
     if stream.bootstrap is not None:
         await _watch_external(context, stream.bootstrap)
         return
-    place = Place(Path(context.config["data_dir"]) / "stream", stream.port)
+    pause, most = AGAIN_S
+    while not context.stopping.is_set():
+        try:
+            await _claimed(context, stream, Place(Path(context.config["data_dir"]) / "stream", stream.port))
+        except (PartsError, DataError, Claimed, NotStarted) as wrong:
+            _say_not_started(context, str(wrong))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+                    await context.stopping.wait()
+            pause = min(2 * pause, most)
+
+
+def _say_not_started(context: Context, why: str) -> None:
+    context.count("broker_failed_starts_total")
+    if why != context.reason:
+        log.warning("broker_not_started", reason=why)
+    context.health(Status.UNHEALTHY, why, START_STEP)
+
+
+async def _claimed(context: Context, stream: StreamConfig, place: Place) -> None:
+    """One life of the broker, with the data claimed for it."""
     try:
         claim = await Claim.take(place.root)
         try:
@@ -96,12 +132,19 @@ async def _run_own(context: Context, stream: StreamConfig, place: Place, claim: 
             starting.cancel()
             await asyncio.wait({starting})
             return
-        _report_start(context, broker, starting.result(), java.feature)
+        _report_start(context, broker, _started(starting), java.feature)
         await _watch(context, problems, broker, stopping)
         context.facts["stopped_in_order"] = await _stop(broker)
     finally:
         stopping.cancel()
         await broker.kill()
+
+
+def _started(starting: asyncio.Task[Started]) -> Started:
+    try:
+        return starting.result()
+    except BrokerDied as died:
+        raise NotStarted(str(died)) from died
 
 
 async def _stop(broker: Broker) -> bool:
@@ -154,6 +197,8 @@ def _report_start(context: Context, broker: Broker, started: Started, java: int)
     for what in started.repaired:
         context.count("broker_files_repaired_total")
         log.warning("broker_file_repaired", what=what)
+    if context.status is Status.UNHEALTHY:
+        context.health(Status.HEALTHY)
     context.ready()
 
 
@@ -240,16 +285,15 @@ async def _transactions(context: Context, problems: Problems, place: Place) -> N
 
 
 async def _watch_external(context: Context, bootstrap: str) -> None:
-    """The named cluster is its operator's business; here it is only said whether it answers."""
-    host, port = split(bootstrap)
-    problems = Problems(context)
+    """The named cluster is its operator's business; here it is only said whether one of its addresses answers."""
+    problems = Problems(context, EXTERNAL_STEP)
     context.facts.update(bootstrap=bootstrap, external=True)
     stopping = asyncio.create_task(context.stopping.wait())
     first = True
     while not context.stopping.is_set():
-        problem = await answers(host, port, ASK_WITHIN_S)
-        problems.set("away", problem and f"Kafka at {host}:{port} does not answer: {problem}")
-        if problem:
+        wrong = await silence(bootstrap, ASK_WITHIN_S)
+        problems.set("away", wrong)
+        if wrong:
             context.count("broker_missed_answers_total")
         elif first:
             first = False

@@ -21,7 +21,7 @@ from typing import Any
 
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
-from stream.broker.wire import answers, split
+from stream.broker.wire import silence
 from stream.consumer import StreamConsumer
 from stream.producer import Pack, Parcel, Partition, StreamLost, StreamProducer, packs
 
@@ -128,7 +128,7 @@ class Outbox:
                 self._note(sent, future)
             now = time.monotonic()
             if sent.waiting and now - started > SILENT_S:
-                problem = await answers(*split(self._bootstrap), within_s=2)
+                problem = await silence(self._bootstrap, within_s=2)
                 self._silent(problem or "it is there, but acknowledges nothing")
                 answered_since = None if problem else answered_since or now
                 if answered_since and now - answered_since > self._stuck_s:

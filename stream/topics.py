@@ -1,4 +1,5 @@
 """Every topic of the local stream in one table (SPEC section 3), the settings that follow from it, and what to change on a broker that differs.
+What may differ on a cluster of somebody else: external.py.
 
 Pure: no broker is asked here (actors/topics.py does). Broker-wide settings stand in broker/settings.py.
 
@@ -8,9 +9,11 @@ segments only, so segments shrink with the share: four of them at least make up 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+
+from stream import external
 
 MIB = 2**20
 HOUR_MS = 3_600_000
@@ -133,9 +136,11 @@ class Plan:
 
     create: tuple[str, ...]
     alter: Mapping[str, Mapping[str, str]]
-    """Topics whose settings differ: name to all settings they shall have."""
+    """Topics whose settings differ: name to all settings they shall have. Never on a cluster of somebody else."""
+    mistakes: tuple[str, ...]
+    """What a person must put right before the first reading is written: else readings would be lost or never be read."""
     warnings: tuple[str, ...]
-    """Differences that stay: a topic's number of partitions is fixed when it is made."""
+    """What is worse than it should be, and works."""
 
 
 def plan(
@@ -143,21 +148,39 @@ def plan(
     settings_there: Mapping[str, Mapping[str, str]],
     disk_budget: int,
     partitions: int,
+    own: bool = True,
 ) -> Plan:
-    """Compare what is there (partitions and settings by topic name) with the table. Pure."""
+    """Compare what is there (partitions and settings by topic name) with the table. `own`: the broker is the gateway's own. Pure."""
     create = tuple(one.name for one in TOPICS if one.name not in partitions_there)
+    mistakes = list(_other_numbers(partitions_there, partitions))
     alter: dict[str, Mapping[str, str]] = {}
-    warnings = []
+    warnings: list[str] = []
     for one in TOPICS:
         there = partitions_there.get(one.name)
         if there is None:
             continue
-        if there != partitions:
-            warnings.append(
-                f"{one.name} has {there} partitions, the configuration says {partitions}: it keeps {there}, the number is fixed when a topic is made"
-            )
         wanted = settings(one, disk_budget, there)
         given = settings_there.get(one.name, {})
-        if any(given.get(name) != value for name, value in wanted.items()):
+        if not own:
+            mistakes += external.mistakes(one.name, wanted, given)
+            warnings += external.warnings(one.name, wanted, given)
+        elif any(given.get(name) != value for name, value in wanted.items()):
             alter[one.name] = wanted
-    return Plan(create, alter, tuple(warnings))
+    return Plan(create, alter, tuple(mistakes), tuple(warnings))
+
+
+def _other_numbers(there: Mapping[str, int], partitions: int) -> Iterator[str]:
+    """Topics whose number of partitions is not the configuration's: some would never be read, or are written to and do not exist."""
+    by_number: dict[int, list[str]] = {}
+    for one in TOPICS:
+        if there.get(one.name, partitions) != partitions:
+            by_number.setdefault(there[one.name], []).append(one.name)
+    for number, names in by_number.items():
+        yield (
+            f"{_some(names)} {number} partitions, the configuration says {partitions}; the number is fixed when a topic is made: "
+            f"right would be `stream.partitions: {number}`, or topics of {partitions} partitions"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return f"{names[0]} has" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more topics have"

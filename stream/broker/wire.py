@@ -17,12 +17,15 @@ API_VERSIONS = struct.pack(">hhi", 18, 0, 1) + struct.pack(">h", 11) + b"streamf
 LARGEST_ANSWER = 16 * 2**20
 
 
-def split(bootstrap: str) -> tuple[str, int]:
-    """The first `host:port` of a list to its parts; ValueError says what would be right."""
-    first = bootstrap.split(",", 1)[0].strip()
-    host, _, port = first.rpartition(":")
+def split(bootstrap: str) -> list[tuple[str, int]]:
+    """Every `host:port` of a list with commas; ValueError says what would be right."""
+    return [_host_and_port(one.strip()) for one in bootstrap.split(",")]
+
+
+def _host_and_port(one: str) -> tuple[str, int]:
+    host, _, port = one.rpartition(":")
     if not host or not port.isdigit():
-        raise ValueError(f"bootstrap {bootstrap!r} is not host:port, as kafka.example:9092")
+        raise ValueError(f"bootstrap {one!r} is not host:port, as kafka.example:9092")
     return host.strip("[]"), int(port)
 
 
@@ -63,6 +66,17 @@ async def answers(host: str, port: int, within_s: float) -> str | None:
         if (correlation, code) == (1, 0)
         else f"the answer is not Kafka's (correlation {correlation}, error {code})"
     )
+
+
+async def silence(bootstrap: str, within_s: float) -> str | None:
+    """None as soon as one `host:port` of the list answers; else what is wrong with each, in words."""
+    told = []
+    for host, port in split(bootstrap):
+        wrong = await answers(host, port, within_s)
+        if wrong is None:
+            return None
+        told.append(f"Kafka at {host}:{port} does not answer: {wrong}")
+    return "; ".join(told)
 
 
 class Wire:

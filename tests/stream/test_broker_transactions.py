@@ -34,7 +34,7 @@ class Bench:
 
     @property
     def port(self) -> int:
-        return split(self.bootstrap)[1]
+        return split(self.bootstrap)[0][1]
 
     def wire(self) -> Wire:
         return Wire("127.0.0.1", self.port, 5)

@@ -11,7 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from actors import topics as topics_actor
 from actors.context import Context, Status
-from stream.topics import BATCH_HEAD, MIB, SNAPSHOT_MAX, TOPICS, Priority, partition_bytes, plan, settings, topic
+from stream.topics import BATCH_HEAD, MIB, SNAPSHOT_MAX, TOPICS, Plan, Priority, partition_bytes, plan, settings, topic
 from tests.kit.broker_actor import running
 
 GIB = 2**30
@@ -64,14 +64,18 @@ def test_a_snapshot_of_eight_mebibytes_fits_a_state_topic() -> None:
 def test_a_broker_without_topics_gets_all_and_one_with_all_gets_nothing() -> None:
     assert len(plan({}, {}, 20 * GIB, 12).create) == len(TOPICS)
     complete = plan({one.name: 12 for one in TOPICS}, there(), 20 * GIB, 12)
-    assert (complete.create, complete.alter, complete.warnings) == ((), {}, ())
+    assert complete == Plan((), {}, (), ())
 
 
-def test_a_different_number_of_partitions_is_kept_and_said() -> None:
+def test_a_different_number_of_partitions_is_a_mistake_that_names_both_cures() -> None:
     found = plan({one.name: 6 for one in TOPICS}, there(6), 20 * GIB, 12)
-    assert found.create == ()
-    assert found.alter == {}
-    assert found.warnings[0].startswith("telemetry.raw has 6 partitions, the configuration says 12: it keeps 6")
+    assert (found.create, found.alter) == ((), {})
+    assert "".join(found.mistakes) == (
+        "telemetry.raw and 18 more topics have 6 partitions, the configuration says 12; the number is fixed when a topic is made: "
+        "right would be `stream.partitions: 6`, or topics of 12 partitions"
+    )
+    one = plan({one.name: 12 for one in TOPICS} | {"events.raw": 13}, there(), 20 * GIB, 12)
+    assert [words[:28] for words in one.mistakes] == ["events.raw has 13 partitions"]
 
 
 def test_a_wrong_policy_and_a_new_budget_are_corrected() -> None:
@@ -112,13 +116,11 @@ async def test_topics_are_made_checked_and_corrected_on_a_real_broker(tmp_path: 
         wrong = {"cleanup.policy": "delete", "retention.ms": "1000"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "state.validator", wrong)])
         await admin.delete_topics(["logs.sinks"])
-        other = await ensured({**config, "partitions": 3})
+        with pytest.raises(topics_actor.Unfit, match=r"telemetry\.raw and 17 more topics have 2 partitions"):
+            await topics_actor.ensure(broker.bootstrap, GIB, 3)
+        other = await ensured(config)
         assert other.facts["altered"] == ["state.validator"]
         assert other.facts["created"] == ["logs.sinks"]
-        assert any(
-            "telemetry.raw has 2 partitions, the configuration says 3" in words for words in other.facts["warnings"]
-        )
-        assert other.reason is not None
 
         described = (await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "state.validator")]))[0]
         values = {entry[0]: entry[1] for entry in described.resources[0][4]}
