@@ -12,4 +12,5 @@ pytest_plugins: list[str] = [
     "tests.kit.stage_broker",
     "tests.kit.mosquitto",
     "tests.kit.pages",
+    "tests.kit.sink_bench",
 ]

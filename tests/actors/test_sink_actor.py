@@ -10,12 +10,11 @@ from pathlib import Path
 from actors.context import Context, Status
 from actors.sink import run
 from stream.consumer import StreamConsumer
-from tests.kit.kafka import MakeTopic
 from tests.kit.ports import free_port
 from tests.kit.postgres import query
 from tests.kit.records import aggregate, event, series
+from tests.kit.sink_bench import SinkBench
 from tests.kit.sink_worker import (
-    Source,
     rows,
     stored_is,
     worker_config,
@@ -27,12 +26,10 @@ Unique = Callable[[str], str]
 LOOK_EVERY_S = 0.005
 
 
-async def test_readings_and_documents_arrive_and_are_counted(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic, other = await new_topic(partitions=2), await new_topic(partitions=2)
-    config = worker_config(kafka, tmp_path, unique("s"), [topic, other], database, partitions=2)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+async def test_readings_and_documents_arrive_and_are_counted(bench: SinkBench, kafka: str, database: str) -> None:
+    topic, other = await bench.new_topic(partitions=2), await bench.new_topic(partitions=2)
+    config = bench.config([topic, other], database, partitions=2)
+    async with bench.source() as source, working(config) as context:
         await source.readings(topic, series("a"), rows(0, 500), 0)
         await source.readings(topic, series("b"), rows(500, 500), 1)
         await source.document(other, aggregate(), 1)
@@ -52,12 +49,9 @@ async def test_readings_and_documents_arrive_and_are_counted(
     await consumer.stop()
 
 
-async def test_memory_stays_bounded_while_the_database_is_slow(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database, batch_records=200)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+async def test_memory_stays_bounded_while_the_database_is_slow(bench: SinkBench, database: str) -> None:
+    topic, config = await bench.on_a_topic(database, batch_records=200)
+    async with bench.source() as source, working(config) as context:
         for n in range(10):
             await source.readings(topic, series(), rows(1000 * n, 1000))
         await until(stored_is(database, 10_000))
@@ -65,12 +59,9 @@ async def test_memory_stays_bounded_while_the_database_is_slow(
         assert context.counters["batches_total"] >= 50
 
 
-async def test_stopping_finishes_what_is_under_way_and_the_next_one_goes_on(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database, batch_records=500)
-    async with Source(kafka, tmp_path) as source:
+async def test_stopping_finishes_what_is_under_way_and_the_next_one_goes_on(bench: SinkBench, database: str) -> None:
+    topic, config = await bench.on_a_topic(database, batch_records=500)
+    async with bench.source() as source:
         for n in range(10):
             await source.readings(topic, series(), rows(1000 * n, 1000))
         async with working(config) as context:
@@ -82,12 +73,9 @@ async def test_stopping_finishes_what_is_under_way_and_the_next_one_goes_on(
             await until(stored_is(database, 10_000))
 
 
-async def test_the_loop_stays_free_at_full_load(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic = await new_topic(partitions=4)
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database, partitions=4)
-    async with Source(kafka, tmp_path) as source:
+async def test_the_loop_stays_free_at_full_load(bench: SinkBench, database: str) -> None:
+    topic, config = await bench.on_a_topic(database, partitions=4)
+    async with bench.source() as source:
         for n in range(20):
             await source.readings(topic, series(), rows(2000 * n, 2000), n % 4)
         busy: list[float] = []

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from actors.context import Status
 from actors.topics import ensure
 from tests.kit.kafka_server import BUDGET, make
-from tests.kit.postgres import query
 from tests.kit.records import series
-from tests.kit.sink_worker import Source, rows, worker_config, working
+from tests.kit.sink_worker import Source, rows, stored, stored_is, worker_config, working
 from tests.kit.waiting import until
 
 
@@ -24,28 +22,18 @@ async def test_a_broker_that_crashes_is_waited_for_and_nothing_is_lost_or_double
         bootstrap = broker.place.bootstrap
         await ensure(bootstrap, BUDGET, 2)
         config = worker_config(bootstrap, tmp_path, unique("s"), ["telemetry.clean"], database, partitions=2)
-
-        async def stored() -> int:
-            return (await asyncio.to_thread(query, database, "SELECT count(*) FROM readings"))[0][0]
-
         async with working(config) as context:
             await until(lambda: context.counters.get("connects_total"), 30)
             async with Source(bootstrap, tmp_path) as source:
                 await source.readings("telemetry.clean", series(), rows(0, 500))
-
-                async def first() -> bool:
-                    return await stored() == 500
-
-                await until(first, 30)
+                await until(stored_is(database, 500), 30)
             await broker.kill()
             await broker.start()
             async with Source(bootstrap, tmp_path) as source:
                 await source.readings("telemetry.clean", series(), rows(500, 500), 1)
-
-            async def second() -> bool:
-                return await stored() == 1000
-
-            await until(second, 60)
+            await until(stored_is(database, 1000), 60)
             await until(lambda: context.status is Status.HEALTHY)
+            assert context.counters["stream_lost_total"] >= 1
+        assert stored(database) == (1000, 1000), "nothing lost, and no value twice"
     finally:
         await broker.kill()

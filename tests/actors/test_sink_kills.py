@@ -6,19 +6,16 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.kit.kafka import MakeTopic
 from tests.kit.postgres import query
 from tests.kit.records import series
+from tests.kit.sink_bench import SinkBench
 from tests.kit.sink_worker import (
-    Source,
     dead_letters,
     rows,
     start_worker,
     stored,
     stored_is,
-    worker_config,
     working,
 )
 from tests.kit.waiting import until
@@ -26,12 +23,10 @@ from tests.kit.waiting import until
 Unique = Callable[[str], str]
 
 
-async def test_kill_9_at_random_instants_doubles_and_loses_nothing(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic, name, chance = await new_topic(partitions=2), unique("s"), random.Random(3)
-    config = worker_config(kafka, tmp_path, name, [topic], database, partitions=2, batch_records=700)
-    async with Source(kafka, tmp_path) as source:
+async def test_kill_9_at_random_instants_doubles_and_loses_nothing(bench: SinkBench, database: str) -> None:
+    chance = random.Random(3)
+    topic, config = await bench.on_a_topic(database, partitions=2, batch_records=700)
+    async with bench.source() as source:
         async with working(config) as context:
             stage = context.id
             await until(lambda: context.counters.get("connects_total"))
@@ -51,6 +46,6 @@ async def test_kill_9_at_random_instants_doubles_and_loses_nothing(
         async with working(config):
             await until(stored_is(database, good), 30)
             await until(lambda: query(database, "SELECT count(*) FROM streamforge_refused") == [(0,)])
-    letters = await dead_letters(kafka, tmp_path, stage)
+    letters = await dead_letters(bench.kafka, bench.directory, stage)
     places = [(f["partition"], f["offset"]) for f in letters]
     assert len(places) == len(set(places)) == written // 1000

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.kit.kafka import MakeTopic
 from tests.kit.postgres import query
 from tests.kit.records import series
+from tests.kit.sink_bench import SinkBench
 from tests.kit.sink_worker import (
-    Source,
     dead_letters,
     rows,
     stored_is,
-    worker_config,
     working,
 )
 from tests.kit.waiting import until
@@ -22,11 +19,10 @@ Unique = Callable[[str], str]
 
 
 async def test_poison_and_refused_records_reach_the_dead_letters_once_and_the_rest_is_stored(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, database: str
 ) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
-    async with Source(kafka, tmp_path) as source:
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source:
         async with working(config):
             await source.readings(topic, series(), rows(0, 10))
             await until(stored_is(database, 10))
@@ -38,7 +34,7 @@ async def test_poison_and_refused_records_reach_the_dead_letters_once_and_the_re
             await until(lambda: sum(n for name, n in context.counters.items() if name.startswith("refused_total")) == 2)
             assert context.counters[f'stored_total{{topic="{topic}"}}'] == 20
             stage = context.id
-    letters = await dead_letters(kafka, tmp_path, stage)
+    letters = await dead_letters(bench.kafka, bench.directory, stage)
     assert [(f["rule"], f["topic"], f["offset"]) for f in letters] == [
         ("poison", topic, 10),
         ("refused_by_sink", topic, 21),
@@ -50,21 +46,19 @@ async def test_poison_and_refused_records_reach_the_dead_letters_once_and_the_re
 
 
 async def test_a_refusal_kept_by_a_dying_worker_is_sent_by_the_next_one_and_not_twice(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, database: str
 ) -> None:
-    topic = await new_topic()
-    name = unique("s")
-    config = worker_config(kafka, tmp_path, name, [topic], database)
+    topic, config = await bench.on_a_topic(database)
     async with working(config) as context:
         await until(lambda: context.counters.get("connects_total"))
-    kept = ("g1", name, topic, 0, 7, 1, "press", "speed", "too large", b"bytes")
+    kept = ("g1", bench.name, topic, 0, 7, 1, "press", "speed", "too large", b"bytes")
     insert = "INSERT INTO streamforge_refused VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
     for _ in range(2):  # the second time the mark says that it was sent
         query(database, insert, *kept)
         async with working(config) as context:
             await until(lambda: query(database, "SELECT count(*) FROM streamforge_refused") == [(0,)])
             stage = context.id
-    letters = await dead_letters(kafka, tmp_path, stage)
+    letters = await dead_letters(bench.kafka, bench.directory, stage)
     assert [(f["offset"], f["reason"], f["original"], f["arrived_at"]) for f in letters] == [
         (7, "too large", b"bytes", 1)
     ]

@@ -8,20 +8,18 @@ import random
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg2
 
 from actors.context import Status
-from tests.kit.kafka import MakeTopic
 from tests.kit.postgres import Postgres, query
 from tests.kit.postgres_server import Server
 from tests.kit.records import series
+from tests.kit.sink_bench import SinkBench
 from tests.kit.sink_worker import (
-    Source,
     rows,
+    stored,
     stored_is,
-    worker_config,
     working,
 )
 from tests.kit.tcp_proxy import TcpProxy
@@ -31,12 +29,9 @@ Unique = Callable[[str], str]
 QUICK = {"failures": 2, "pause": "200ms"}
 
 
-async def test_a_database_away_is_waited_for_and_the_breaker_is_seen(
-    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], own_postgres.dsn)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+async def test_a_database_away_is_waited_for_and_the_breaker_is_seen(bench: SinkBench, own_postgres: Server) -> None:
+    topic, config = await bench.on_a_topic(own_postgres.dsn)
+    async with bench.source() as source, working(config) as context:
         await source.readings(topic, series(), rows(0, 100))
         await until(stored_is(own_postgres.dsn, 100))
         await asyncio.to_thread(own_postgres.stop)
@@ -59,29 +54,31 @@ async def test_a_database_away_is_waited_for_and_the_breaker_is_seen(
 
 
 async def test_a_database_away_at_the_start_does_not_hold_up_the_start(
-    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, postgres: Postgres, database: str
 ) -> None:
-    topic = await new_topic()
-    async with TcpProxy(postgres.port) as proxy, Source(kafka, tmp_path) as source:
+    topic = await bench.new_topic()
+    async with TcpProxy(postgres.port) as proxy, bench.source() as source:
         proxy.refuse = True
         dsn = database.replace(f":{postgres.port}/", f":{proxy.port}/")
         await source.readings(topic, series(), rows(0, 100))
-        async with working(worker_config(kafka, tmp_path, unique("s"), [topic], dsn)) as context:
+        async with working(bench.config([topic], dsn)) as context:
             await until(lambda: context.gauges.get(f'lag{{topic="{topic}"}}') == 100)
+            await until(lambda: context.status is Status.UNHEALTHY)
+            assert (await asyncio.to_thread(stored, database)) == (0, 0)
             proxy.refuse = False
             await until(stored_is(database, 100))
+            await until(lambda: context.status is Status.HEALTHY)
+            assert context.counters[f'stored_total{{topic="{topic}"}}'] == 100
 
 
 async def test_connections_cut_at_random_double_and_lose_nothing(
-    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, postgres: Postgres, database: str
 ) -> None:
-    topic = await new_topic(partitions=2)
+    topic = await bench.new_topic(partitions=2)
     chance = random.Random(7)
-    async with TcpProxy(postgres.port) as proxy, Source(kafka, tmp_path) as source:
+    async with TcpProxy(postgres.port) as proxy, bench.source() as source:
         dsn = database.replace(f":{postgres.port}/", f":{proxy.port}/") + "?sslmode=disable&gssencmode=disable"
-        config = worker_config(
-            kafka, tmp_path, unique("s"), [topic], dsn, partitions=2, breaker={"failures": 3, "pause": "100ms"}
-        )
+        config = bench.config([topic], dsn, partitions=2, breaker={"failures": 3, "pause": "100ms"})
         async with working(config) as context:
             for n in range(8):
                 proxy.cut_after = b"COMMIT" if n % 2 else None
@@ -99,13 +96,13 @@ async def test_connections_cut_at_random_double_and_lose_nothing(
 
 
 async def test_wrong_set_up_is_unhealthy_at_once_and_heals_without_a_restart(
-    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, database: str, unique: Unique
 ) -> None:
-    topic, role = await new_topic(), unique("r").replace("-", "_")
+    topic, role = await bench.new_topic(), unique("r").replace("-", "_")
     dsn = database.replace("postgres@", f"{role}@")
-    async with Source(kafka, tmp_path) as source:
+    async with bench.source() as source:
         await source.readings(topic, series(), rows(0, 10))
-        async with working(worker_config(kafka, tmp_path, unique("s"), [topic], dsn)) as context:
+        async with working(bench.config([topic], dsn)) as context:
             await until(lambda: context.status is Status.UNHEALTHY)
             assert f'role "{role}" does not exist' in (context.reason or "")
             assert context.facts["breaker"]["state"] == "open"
@@ -116,13 +113,12 @@ async def test_wrong_set_up_is_unhealthy_at_once_and_heals_without_a_restart(
 
 
 async def test_a_killed_backend_and_its_crash_recovery_lose_and_double_nothing(
-    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, own_postgres: Server
 ) -> None:
     """kill -9 of the process that serves us: PostgreSQL then ends all the others and recovers. What was being committed is
     known only from the offsets."""
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], own_postgres.dsn, breaker=QUICK)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+    topic, config = await bench.on_a_topic(own_postgres.dsn, breaker=QUICK)
+    async with bench.source() as source, working(config) as context:
         for n in range(4):
             await until(lambda n=n: context.counters.get("connects_total", 0) > n)
             serving = await serving_pid(own_postgres.dsn)
@@ -134,12 +130,11 @@ async def test_a_killed_backend_and_its_crash_recovery_lose_and_double_nothing(
         await until(stored_is(own_postgres.dsn, 12_000), 40)
         await until(lambda: context.counters["failures_total"] >= 4)
         await until(lambda: context.status is Status.HEALTHY)
+    assert stored(own_postgres.dsn) == (12_000, 12_000), "nothing lost, and no value twice"
 
 
-async def test_a_database_that_ends_while_nothing_happens_is_noticed(
-    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    config = worker_config(kafka, tmp_path, unique("s"), [await new_topic()], own_postgres.dsn)
+async def test_a_database_that_ends_while_nothing_happens_is_noticed(bench: SinkBench, own_postgres: Server) -> None:
+    _, config = await bench.on_a_topic(own_postgres.dsn)
     async with working(config) as context:
         await until(lambda: context.status is Status.HEALTHY)
         await asyncio.to_thread(own_postgres.stop)
@@ -152,13 +147,13 @@ async def test_a_database_that_ends_while_nothing_happens_is_noticed(
 
 
 async def test_a_server_that_hangs_without_a_word_is_given_up_and_taken_up_again(
-    kafka: str, own_postgres: Server, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, own_postgres: Server
 ) -> None:
     """Stopped processes keep their sockets open: no reset, no answer."""
-    topic = await new_topic()
+    topic = await bench.new_topic()
     short = {"write_timeout": "500ms", "connect_timeout": "500ms", "breaker": QUICK}
-    async with Source(kafka, tmp_path) as source:
-        async with working(worker_config(kafka, tmp_path, unique("s"), [topic], own_postgres.dsn, **short)) as context:
+    async with bench.source() as source:
+        async with working(bench.config([topic], own_postgres.dsn, **short)) as context:
             await source.readings(topic, series(), rows(0, 100))
             await until(stored_is(own_postgres.dsn, 100))
             hung = [await serving_pid(own_postgres.dsn), own_postgres.pid]

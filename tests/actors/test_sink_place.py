@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import psycopg2
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from tests.kit.kafka import MakeTopic
 from tests.kit.postgres import Postgres, query
 from tests.kit.records import series
+from tests.kit.sink_bench import SinkBench
 from tests.kit.sink_worker import (
-    Source,
     rows,
     stored_is,
-    worker_config,
     working,
 )
 from tests.kit.waiting import until
@@ -26,11 +23,10 @@ Unique = Callable[[str], str]
 
 
 async def test_a_restart_goes_on_where_the_database_stands_whatever_the_group_says(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, database: str
 ) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
-    async with Source(kafka, tmp_path) as source:
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source:
         await source.readings(topic, series(), rows(0, 100))
         async with working(config):
             await until(stored_is(database, 100))
@@ -42,12 +38,9 @@ async def test_a_restart_goes_on_where_the_database_stands_whatever_the_group_sa
     query(database, "DROP TABLE streamforge_refused")
 
 
-async def test_what_retention_took_is_counted_and_said(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
-    async with Source(kafka, tmp_path) as source:
+async def test_what_retention_took_is_counted_and_said(bench: SinkBench, kafka: str, database: str) -> None:
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source:
         await source.readings(topic, series(), rows(0, 100))
         async with working(config):
             await until(stored_is(database, 100))
@@ -69,12 +62,9 @@ async def test_what_retention_took_is_counted_and_said(
                 assert lost == 0
 
 
-async def test_a_stream_that_lost_its_tail_is_read_on_from_its_end(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
-) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
-    async with Source(kafka, tmp_path) as source:
+async def test_a_stream_that_lost_its_tail_is_read_on_from_its_end(bench: SinkBench, database: str) -> None:
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source:
         await source.readings(topic, series(), rows(0, 100))
         async with working(config):
             await until(stored_is(database, 100))
@@ -87,11 +77,11 @@ async def test_a_stream_that_lost_its_tail_is_read_on_from_its_end(
 
 
 async def test_a_database_restored_from_an_older_backup_gets_again_what_came_since(
-    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, postgres: Postgres, database: str
 ) -> None:
-    topic, name = await new_topic(), database.rsplit("/", 1)[1]
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
-    async with Source(kafka, tmp_path) as source:
+    name = database.rsplit("/", 1)[1]
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source:
         await source.readings(topic, series(), rows(0, 100))
         async with working(config):
             await until(stored_is(database, 100))
@@ -109,11 +99,11 @@ async def test_a_database_restored_from_an_older_backup_gets_again_what_came_sin
 
 
 async def test_an_empty_database_in_its_place_gets_all_that_the_stream_holds(
-    kafka: str, postgres: Postgres, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path
+    bench: SinkBench, postgres: Postgres, database: str
 ) -> None:
-    topic, name = await new_topic(), database.rsplit("/", 1)[1]
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
-    async with Source(kafka, tmp_path) as source, working(config) as context:
+    name = database.rsplit("/", 1)[1]
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source, working(config) as context:
         await source.readings(topic, series(), rows(0, 100))
         await until(stored_is(database, 100))
         administer(postgres, f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name}")
@@ -121,6 +111,10 @@ async def test_an_empty_database_in_its_place_gets_all_that_the_stream_holds(
         await until(stored_is(database, 100))
         await source.readings(topic, series(), rows(100, 100))
         await until(stored_is(database, 200))
+        assert context.counters[f'stored_total{{topic="{topic}"}}'] == 300, (
+            "the first hundred twice, once into each database"
+        )
+        assert "moved" not in context.facts, "the stream still holds all, so nothing is lost"
 
 
 def administer(postgres: Postgres, *statements: str) -> None:

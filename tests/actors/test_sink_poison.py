@@ -13,9 +13,9 @@ from actors.context import Context
 from actors.sink import run
 from sinks.postgres.session import Session
 from stream.codec import Codec
-from tests.kit.kafka import MakeTopic
 from tests.kit.postgres import query
 from tests.kit.records import series
+from tests.kit.sink_bench import SinkBench
 from tests.kit.sink_worker import (
     Source,
     dead_letters,
@@ -23,7 +23,6 @@ from tests.kit.sink_worker import (
     start_worker,
     stored,
     stored_is,
-    worker_config,
     working,
 )  # fmt: skip
 from tests.kit.waiting import until
@@ -34,10 +33,9 @@ DEATHS_MOST = 4
 
 
 async def test_a_record_that_kills_the_worker_becomes_a_dead_letter_undecoded(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: SinkBench, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
+    topic, config = await bench.on_a_topic(database)
     plain = Codec.__init__
     decoded = []
 
@@ -54,7 +52,7 @@ async def test_a_record_that_kills_the_worker_becomes_a_dead_letter_undecoded(
         self.decode = decode  # type: ignore[method-assign]
 
     monkeypatch.setattr(Codec, "__init__", deadly)
-    async with Source(kafka, tmp_path) as source:
+    async with bench.source() as source:
         await source.readings(topic, series(), rows(0, 5))
         await source.wires(topic, [b"deadly"])
         await source.readings(topic, series(), rows(5, 5))
@@ -63,15 +61,14 @@ async def test_a_record_that_kills_the_worker_becomes_a_dead_letter_undecoded(
         await until(stored_is(database, 10))
         stage = context.id
     assert decoded == [11, 1], "first with the others, then alone, then not at all"
-    letters = await dead_letters(kafka, tmp_path, stage)
+    letters = await dead_letters(bench.kafka, bench.directory, stage)
     assert [(f["rule"], f["offset"], f["original"]) for f in letters] == [("poison", 5, b"deadly")]
 
 
 async def test_a_record_over_which_writing_raises_becomes_a_dead_letter(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: SinkBench, kafka: str, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = await new_topic(partitions=2)
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database, partitions=2)
+    topic, config = await bench.on_a_topic(database, partitions=2)
     write, offered = Session.write, []
 
     def writing(self: Session, batch: Any, offsets: Any) -> Any:
@@ -82,7 +79,7 @@ async def test_a_record_over_which_writing_raises_becomes_a_dead_letter(
         return write(self, batch, offsets)
 
     monkeypatch.setattr(Session, "write", writing)
-    async with Source(kafka, tmp_path) as source:
+    async with bench.source() as source:
         await source.readings(topic, series("a"), rows(0, 20))
         await source.readings(topic, series("b"), [*rows(20, 10), (7, 666.0), *rows(30, 10)], 1)
     await _ends_twice(config)
@@ -94,7 +91,7 @@ async def test_a_record_over_which_writing_raises_becomes_a_dead_letter(
         assert context.gauges["batch_records"] > 1, "once past the suspects it reads in batches again"
     assert offered[-1] == 1
     assert len(offered) == 2
-    letters = await dead_letters(kafka, tmp_path, stage)
+    letters = await dead_letters(bench.kafka, bench.directory, stage)
     assert [(f["rule"], f["partition"], f["offset"]) for f in letters] == [("poison", 1, 10)]
 
 
@@ -112,11 +109,10 @@ async def _ends_twice(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("when", ["decode", "give"])
 async def test_a_record_that_kills_the_process_is_set_aside_after_a_few_deaths(
-    kafka: str, database: str, new_topic: MakeTopic, unique: Unique, tmp_path: Path, when: str
+    bench: SinkBench, kafka: str, database: str, tmp_path: Path, when: str
 ) -> None:
-    topic = await new_topic()
-    config = worker_config(kafka, tmp_path, unique("s"), [topic], database)
-    async with Source(kafka, tmp_path) as source:
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source:
         await source.readings(topic, series(), rows(0, 30))
         await source.readings(topic, series(), [(7, "deadly")])
         await source.readings(topic, series(), rows(30, 30))

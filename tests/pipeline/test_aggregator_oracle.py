@@ -132,7 +132,8 @@ def check(random: Random, log: list[Row], lateness: float, ticks: bool, readings
 )
 def test_newest_documents_say_what_the_readings_say(seed, profile, size, lateness, ticks, readings_max):
     random = Random(seed)
-    check(random, log_of(random, profile, size), lateness, ticks, readings_max)
+    newest = check(random, log_of(random, profile, size), lateness, ticks, readings_max)
+    assert all(found["count"] >= 1 for found in newest.documents.values()), "no document speaks of nothing"
 
 
 def test_a_gateway_clock_that_was_far_ahead_does_not_silence_the_partition():

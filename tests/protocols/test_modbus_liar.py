@@ -74,10 +74,14 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_no_lie_becomes_a_value_and_the_next_honest_poll_works(lie):
     """On uvloop, which the gateway's workers use; the other tests run on asyncio's own loop."""
-    uvloop.run(lied_to(lie))
+    answers_within_s, wrong = uvloop.run(lied_to(lie))
+    assert wrong == []
+    assert answers_within_s < 2.0
 
 
 async def lied_to(lie):
+    """How long after the last lie the truth was told, and the values that were not."""
+
     async def three_lies(request, writer):
         await (lie if 3 <= request.number < 6 else honest)(request, writer)
 
@@ -85,9 +89,8 @@ async def lied_to(lie):
     async with caller(three_lies, refused_pause="200ms") as (one, device):
         await one.until(lambda: len(device.requests) >= 6)
         told_the_truth = time.monotonic()
-        await one.until_good(2.0)
-        assert time.monotonic() - told_the_truth < 2.0
-        assert one.wrong() == []
+        await one.until_good()
+        return time.monotonic() - told_the_truth, one.wrong()
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 8])

@@ -282,6 +282,10 @@ async def test_groups_are_polled_at_their_own_interval():
         await plc.until(lambda r: r.point.parameter == "slow")
         before = plc.health().counters["values"]
         await soon(lambda: plc.health().counters["values"] >= before + 5)
+        await write(fast, 2.0)
+        await write(slow, 2.0)
+        seen = await plc.until(lambda r: r.value == 2.0)
+        assert [r.point.parameter for r in seen if r.value == 2.0] == ["fast"], "the other's hour is not over"
 
 
 async def test_many_points_go_in_the_servers_chunks(monkeypatch):
@@ -309,9 +313,12 @@ async def test_a_server_that_is_not_running_says_so_in_health():
         await ON().server.server.write_attribute_value(state, ua.DataValue(ua.Variant(one, ua.VariantType.Int32)))
 
     async with adapter(point("temp", "Ticking"), session_timeout="1s") as plc:
+        assert plc.health().degraded == []
         await ON()(enter(ua.ServerState.Suspended))
         try:
-            await soon(lambda: any("state Suspended" in s for s in plc.health().degraded))
+            await soon(lambda: plc.health().degraded)
+            assert "state Suspended" in plc.health().degraded[0]
         finally:
             await ON()(enter(ua.ServerState.Running))
         await soon(lambda: plc.health().degraded == [])
+        assert (await plc.next("temp")).status is Quality.GOOD

@@ -165,7 +165,9 @@ async def test_a_subscription_the_server_ended_is_made_anew(plant):
         await plant(subscription.monitored_item_srv.trigger_statuschange(ua.StatusCode(ua.StatusCodes.BadTimeout)))
         await soon(lambda: plc.health().counters.get("subscriptions_recreated"))
         await write(plant, 43)
-        await plc.until(lambda r: r.value == 43.0)
+        seen = await plc.until(lambda r: r.value == 43.0)
+        assert {r.status for r in seen} == {Quality.GOOD}
+        assert plc.health().counters["subscriptions_recreated"] == 1
 
 
 async def test_a_subscription_the_server_forgot_is_made_anew(plant):
@@ -174,7 +176,9 @@ async def test_a_subscription_the_server_forgot_is_made_anew(plant):
         await plant(plant.server.subscriptions.pop(plc.adapter._subscription.id).stop())
         await soon(lambda: plc.health().counters.get("subscriptions_recreated"))
         await write(plant, 44)
-        await plc.until(lambda r: r.value == 44.0)
+        seen = await plc.until(lambda r: r.value == 44.0)
+        assert {r.status for r in seen} == {Quality.GOOD}
+        assert plc.health().counters["subscriptions_recreated"] == 1
 
 
 async def test_a_session_the_server_closed_is_not_connected_and_the_next_one_works(plant):

@@ -71,6 +71,8 @@ async def test_close_may_come_before_connect_and_twice(kind: str, peer: Peer) ->
     await sink.connect()
     await sink.close()
     await sink.close()
+    with pytest.raises(NotConnected):
+        await sink.write(batch(0), {AT: 5})
 
 
 @every

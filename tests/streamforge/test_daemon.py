@@ -102,6 +102,8 @@ def test_a_new_daemon_starts_at_once_after_a_kill() -> None:
         gateway.process.wait()
         gateway.process = gateway.run()
         gateway.wait_for(lambda: len(gateway.words("ready")) == 2)
+        assert gateway.process.poll() is None
+        assert gateway.order("restart", "a")["ok"], "it serves as the first one did"
 
 
 def test_nothing_listens_off_loopback() -> None:

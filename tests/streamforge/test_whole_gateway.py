@@ -131,6 +131,8 @@ def test_after_any_kill_readings_are_stored_again(parts, meter, victim):
     os.kill(pid, signal.SIGKILL)
     killed = time.time()
     wait_until(lambda: newest(parts) > killed + 0.5, 60, lambda: parts.words("gateway"))
+    now = {n["id"]: n for n in view.walk(meter.tree())}
+    assert pid != (now["stream/broker"]["facts"].get("pid") if victim == "broker" else now[victim]["pid"])
 
 
 def newest(parts):
