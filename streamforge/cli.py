@@ -67,14 +67,14 @@ def judged(file: Path, data: Path) -> tuple[Checked | None, list[ConfigProblem]]
     return None if any(p.severity == "error" for p in told) else good, told
 
 
-def checked(file: Path, data: Path) -> Checked:
-    """The file, its warnings told; or all its mistakes and exit code 3."""
+def checked(file: Path, data: Path, consequence: str) -> Checked:
+    """The file, its warnings told; or all its mistakes, what follows from them, and exit code 3."""
     good, told = judged(file, data)
     for problem in told:
         print(problem, file=sys.stderr)
     if good is None:
         n = sum(problem.severity == "error" for problem in told)
-        print(f"{file}: {n} mistake{'s' if n > 1 else ''}; nothing was started", file=sys.stderr)
+        print(f"{file}: {n} mistake{'s' if n > 1 else ''}{consequence}", file=sys.stderr)
         raise typer.Exit(INVALID)
     return good
 
@@ -88,7 +88,7 @@ def check(file: Path, data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> 
     Warnings tell what is missing on this machine only: secrets and certificates below the data directory.
     """
     if not as_json:
-        good = checked(file, data)
+        good = checked(file, data, " to correct")
         print(f"{file}: good (version {good.version}; adapters: {len(good.adapters)}, sinks: {len(good.sinks)})")
         return
     found, told = judged(file, data)
@@ -101,7 +101,7 @@ def check(file: Path, data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> 
 @app.command(epilog="Example: streamforge run /etc/streamforge/gateway.yaml --data /var/lib/streamforge")
 def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
     """Run the gateway of a file until SIGTERM or Ctrl-C; this is what systemd starts."""
-    good = checked(file, data)
+    good = checked(file, data, "; the gateway was not started")
     from control.problems import Kind, Problem
     from streamforge.daemon import run_daemon
     from streamforge.lock import AlreadyRunning, take

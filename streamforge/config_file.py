@@ -19,11 +19,12 @@ from pydantic import BaseModel
 import protocols
 import sinks
 from schemas.gateway import AdapterConfig, Gateway, SinkConfig
-from schemas.mistakes import Where, as_text, meant, shown
+from schemas.mistakes import Where, as_text, closest, shown
 from schemas.validation import validate
 from streamforge import config_rules
 from streamforge.config_problems import Invalid, Problem, placed
-from streamforge.yaml_source import Source, Unreadable, parse, read
+from streamforge.file_text import Unreadable, read_text
+from streamforge.yaml_source import Source, parse
 
 SMALLEST = "right would be at least `gateway: {id: my-gateway}` and `adapters: [...]`"
 
@@ -46,9 +47,10 @@ class Checked:
 def load(path: Path) -> Checked:
     """Raises Invalid."""
     try:
-        return check(read(path))
+        text = read_text(path)
     except Unreadable as error:
         raise Invalid([Problem(str(path), error.line, "", str(error))]) from None
+    return load_text(text, str(path))
 
 
 def load_text(text: str, name: str = "configuration") -> Checked:
@@ -64,12 +66,13 @@ def check(source: Source) -> Checked:
     if not isinstance(source.data, dict):
         is_what = f"is {_kind(source.data)} and not a mapping of sections" if source.data is not None else "is empty"
         raise Invalid([Problem(source.name, source.line(()) or 1, "", f"{is_what}; {SMALLEST}")])
-    problems = [Problem(source.name, source.line(at), as_text(at), text) for at, text in source.doubled]
+    problems = [Problem(source.name, source.line(at), as_text(at), text) for at, text in source.refused]
     gateway = _validated(Gateway, source, (), problems)
     adapters = list(_each(source, "adapters", "protocol", protocols.CONFIGS, problems))
     sink_configs = list(_each(source, "sinks", "type", sinks.CONFIGS, problems))
     problems += config_rules.problems(source)
-    if not source.data.get("adapters") and not any(p.path == "adapters" for p in problems):
+    misspelt = any(key not in Gateway.model_fields and closest(str(key), ("adapters",)) for key in source.data)
+    if not source.data.get("adapters") and not misspelt and not any(p.path == "adapters" for p in problems):
         text = (
             "is missing or empty: nothing would be read; right would be at least one adapter with `id` and `protocol`"
         )
@@ -96,15 +99,35 @@ def _each(source: Source, section: str, kind: str, table: dict[str, str], proble
         name = entry.get(kind)
         if not isinstance(name, str) or name not in table:
             given = f"{shown(name)} is not known" if name is not None else "is missing"
-            guess = meant(name, table) if isinstance(name, str) else ""
-            message = f"{given}; right would be one of {', '.join(table)}{guess}"
-            place = (*where, kind)
+            likely = _likely(entry, kind, table)
+            guess = "" if likely is None else f"; did you mean `{likely}`?"
+            message, place = f"{given}; right would be one of {', '.join(table)}{guess}", (*where, kind)
             problems.append(Problem(source.name, source.line(place), as_text(place), message, shown(name)))
-            continue
-        module, _, cls = table[name].partition(":")
-        validated = _validated(getattr(importlib.import_module(module), cls), source, where, problems, entry)
+            if likely is None:
+                continue
+            entry, name = {**entry, kind: likely}, likely
+        validated = _validated(_model(table[name]), source, where, problems, entry)
         if validated is not None:
             yield validated
+
+
+def _model(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _likely(entry: dict[str, Any], kind: str, table: dict[str, str]) -> str | None:
+    """What an entry of no known kind was meant to be, so that its other mistakes are told, too: by its word, or by the keys it has."""
+    word = entry.get(kind)
+    if isinstance(word, str) and (close := closest(word, table)):
+        return close[0]
+    fitting = []
+    for name, path in table.items():
+        fields = _model(path).model_fields
+        needed = {field for field, about in fields.items() if about.is_required()} - {"id", kind}
+        if needed <= set(entry):
+            fitting.append(name)
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _validated(model: type[BaseModel], source: Source, where: Where, problems: list[Problem], data: Any = None) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from schemas.gateway import Interval, secret_name
+from schemas.gateway import Interval, Match, secret_name
 from schemas.mistakes import Where, as_text, shown
 from streamforge.config_problems import Problem
 from streamforge.yaml_source import Source
@@ -70,53 +70,50 @@ def _doubled_ids(source: Source) -> Iterator[Problem]:
 def _unmade_windows(source: Source) -> Iterator[Problem]:
     """A sink that waits for windows nobody makes."""
     made = source.data.get("aggregates", list(INTERVALS))
+    if not isinstance(made, list) or any(one not in INTERVALS for one in made):
+        return  # what is wrong there has been said, and may be what is wanted here
     for place, entry in entries(source, "sinks"):
-        topics = entry.get("topics")
-        for i, topic in enumerate(topics if isinstance(topics, list) else []):
+        for i, topic in enumerate(_listed(entry, "topics")):
             interval = str(topic).removeprefix("telemetry.")
-            if (
-                isinstance(made, list)
-                and topic == f"telemetry.{interval}"
-                and interval in INTERVALS
-                and interval not in made
-            ):
+            if topic == f"telemetry.{interval}" and interval in INTERVALS and interval not in made:
                 right = f"`aggregates: [{', '.join([*map(str, made), interval])}]`"
                 text = f"{topic} is made by nobody, since `aggregates` does not have {interval}; right would be {right}, or to leave it out here"
                 yield _problem(source, (*place, "topics", i), text, topic)
 
 
-def points(source: Source) -> Iterator[tuple[str, Where, str | None, str]]:
-    """Adapter, place, asset and parameter of every point of the adapters that run, `defaults` included."""
+def points(source: Source) -> Iterator[tuple[str, Where, str | None, str | None]]:
+    """Adapter, place, asset and parameter of every point of the adapters that run, `defaults` included; None for what cannot be told."""
     for place, entry in entries(source, "adapters"):
         if entry.get("enabled") is False:
             continue
         defaults = entry.get("defaults")
         around = defaults if isinstance(defaults, dict) else {}
-        yield from _points_in(str(entry.get("id")), place, entry, around)
-        listed = entry.get("subscriptions")
-        for i, one in enumerate(listed if isinstance(listed, list) else []):
-            if isinstance(one, dict):
-                asset = {"asset": one["asset"]} if "asset" in one else {}
-                yield from _points_in(str(entry.get("id")), (*place, "subscriptions", i), one, {**around, **asset})
+        holders = [(place, entry, around)]
+        for i, one in enumerate(_listed(entry, "subscriptions")):
+            own = {"asset": one["asset"]} if isinstance(one, dict) and "asset" in one else {}
+            holders.append(((*place, "subscriptions", i), one, {**around, **own}))
+        for where, holder, given in holders:
+            for i, point in enumerate(_listed(holder, "points")):
+                whole = {**given, **point} if isinstance(point, dict) else {}
+                asset, parameter = whole.get("asset"), whole.get("parameter")
+                name = parameter if isinstance(parameter, str) else None
+                yield str(entry.get("id")), (*where, "points", i), asset if isinstance(asset, str) else None, name
 
 
-def _points_in(adapter: str, place: Where, holder: dict[str, Any], around: dict[str, Any]) -> Iterator[Any]:
-    listed = holder.get("points")
-    for i, one in enumerate(listed if isinstance(listed, list) else []):
-        whole = {**around, **one} if isinstance(one, dict) else {}
-        asset, parameter = whole.get("asset"), whole.get("parameter")
-        if isinstance(parameter, str):
-            yield adapter, (*place, "points", i), asset if isinstance(asset, str) else None, parameter
+def _listed(holder: Any, name: str) -> list[Any]:
+    """What stands in a list, if it is one."""
+    found = holder.get(name) if isinstance(holder, dict) else None
+    return found if isinstance(found, list) else []
 
 
 def _one_name_twice(source: Source) -> Iterator[Problem]:
     """Points of two adapters under one name would be one series in the database; within an adapter its own model looks."""
     first: dict[tuple[str, str], tuple[str, Where]] = {}
     for adapter, place, asset, parameter in points(source):
-        if asset is None or "{" in asset + parameter:
+        if asset is None or parameter is None or "{" in asset + parameter:
             continue
         owner, where = first.setdefault((asset, parameter), (adapter, place))
-        if owner != adapter:
+        if where[:2] != place[:2]:
             text = f"{asset}/{parameter} is also read by adapter {owner} in line {source.line(where)}, and both would be stored as one series"
             yield _problem(source, place, f"{text}; right would be another asset or parameter")
 
@@ -172,28 +169,28 @@ def _idle(source: Source) -> Iterator[Problem]:
 def _rules_for_nobody(source: Source) -> Iterator[Problem]:
     """A rule whose pattern is misspelt would never be missed."""
     known = list(points(source))
-    if (
-        not known
-        or any(asset is None or "{" in asset + name for _, _, asset, name in known)
-        or _names_come_later(source)
-    ):
+    if not known or _names_come_later(source):
         return
     for place, rule in entries(source, "rules"):
         match = rule.get("match")
-        if isinstance(match, dict) and not any(_matches(match, *one) for one in known):
-            yield _problem(
-                source, (*place, "match"), f"{shown(match)} matches no point of this file", match, warning=True
-            )
+        if (
+            isinstance(match, dict)
+            and set(match) <= set(Match.model_fields)
+            and not any(_matches(match, *one) for one in known)
+        ):
+            text = f"{shown(match)} matches no point of this file; right would be names of its points, with * for any"
+            yield _problem(source, (*place, "match"), text, match, warning=True)
 
 
 def _names_come_later(source: Source) -> bool:
-    """Whether there are points that are named by what comes in."""
-    listed = [
-        s for _, entry in entries(source, "adapters") for s in entry.get("subscriptions") or [] if isinstance(s, dict)
-    ]
-    return any("parameters" in one for one in listed)
+    """Whether there are points that are named by what comes in, or whose names are wrong in the file."""
+    if any(asset is None or parameter is None or "{" in asset + parameter for _, _, asset, parameter in points(source)):
+        return True
+    around = [entry for _, entry in entries(source, "adapters")]
+    holders = [*around, *(one for entry in around for one in _listed(entry, "subscriptions"))]
+    return any("parameters" in one or not (_listed(one, "points") or _listed(one, "subscriptions")) for one in holders)
 
 
-def _matches(match: dict[str, Any], adapter: str, _place: Where, asset: str | None, parameter: str) -> bool:
-    given = {"adapter": adapter, "asset": asset or "", "parameter": parameter}
+def _matches(match: dict[str, Any], adapter: str, _place: Where, asset: str | None, parameter: str | None) -> bool:
+    given = {"adapter": adapter, "asset": asset or "", "parameter": parameter or ""}
     return all(fnmatchcase(value, str(match.get(name, "*"))) for name, value in given.items())

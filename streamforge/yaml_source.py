@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from schemas.mistakes import Where
+from streamforge.file_text import Unreadable
 from streamforge.yaml_words import in_words
 
-SIZE_MAX = 16 * 2**20
 REPEATED_MAX = 100_000
 """Values that aliases may add to those that are written down."""
 DEPTH_MAX = 50
-
-
-class Unreadable(Exception):
-    """The file is not there or is not YAML. `line` is 1-based, or None."""
-
-    def __init__(self, text: str, line: int | None = None) -> None:
-        super().__init__(text)
-        self.line = line
+MERGE = "<<"
+MERGED = "merges what stands elsewhere, which is not taken here; right would be `defaults` of the adapter, or the lines themselves"
 
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -57,8 +50,8 @@ class Source:
     name: str
     data: Any
     lines: dict[Where, int] = field(default_factory=dict)
-    doubled: list[tuple[Where, str]] = field(default_factory=list)
-    """Keys that are given twice in one place, with what to say about it. Their line is that of the second."""
+    refused: list[tuple[Where, str]] = field(default_factory=list)
+    """Keys given twice in one place (their line is that of the second) and merge keys, with what to say about each."""
 
     def line(self, where: Where) -> int | None:
         """The line of the value, or of the nearest thing around it."""
@@ -67,33 +60,8 @@ class Source:
         return self.lines.get(where)
 
 
-def read(path: Path) -> Source:
-    """Raises Unreadable with what was wrong and where."""
-    try:
-        if path.is_dir():
-            raise Unreadable("is a directory; right would be a YAML file")
-        if not path.is_file():
-            raise Unreadable("is not there" if not path.exists() else "is not a file; right would be a YAML file")
-        if path.stat().st_size > SIZE_MAX:
-            raise Unreadable(f"is {path.stat().st_size} bytes long; right would be at most {SIZE_MAX}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror}; right would be a file this user may read") from None
-    return parse(str(path), _decoded(content))
-
-
-def _decoded(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable("is UTF-16 text; right would be UTF-8, chosen when the file is saved", 1)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        wrong = f"is not UTF-8 text (byte {content[error.start]:#04x})"
-        raise Unreadable(f"{wrong}; right would be UTF-8, chosen when the file is saved", line) from None
-
-
 def parse(name: str, text: str) -> Source:
+    """Raises Unreadable with what was wrong and where."""
     source = Source(name, None)
     try:
         loader = _Loader(text)
@@ -106,7 +74,7 @@ def parse(name: str, text: str) -> Source:
     except yaml.YAMLError as error:
         raise Unreadable(*in_words(error, text)) from None
     except RecursionError:
-        raise Unreadable("refers to itself") from None
+        raise Unreadable("refers to itself; right would be the lines themselves instead of a reference") from None
     finally:
         loader.dispose()
     return source
@@ -119,7 +87,9 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEPTH_MAX and event.start_mark:
-                raise Unreadable(f"is nested more than {DEPTH_MAX} deep", event.start_mark.line + 1)
+                raise Unreadable(
+                    f"is nested more than {DEPTH_MAX} deep; right would be a few levels", event.start_mark.line + 1
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -137,7 +107,8 @@ class _Repeats:
         self._seen.add(id(node))
         if self._count > REPEATED_MAX:
             raise Unreadable(
-                f"unfolds by its references to {REPEATED_MAX} values more than are written", node.start_mark.line + 1
+                f"unfolds by its references to {REPEATED_MAX} values more than are written; right would be the lines themselves",
+                node.start_mark.line + 1,
             )
 
 
@@ -151,22 +122,30 @@ def _build(loader: _Loader, node: yaml.Node, where: Where, source: Source, repea
         return _build_mapping(loader, node, where, source, repeats)
     try:
         return loader.construct_object(node)
-    except ValueError as error:
-        raise Unreadable(f"cannot be read: {error}", node.start_mark.line + 1) from None
+    except ValueError:
+        text = f"{node.value[:20]}... is too long for a number; right would be quotes around it, if it is a text"
+        raise Unreadable(text, node.start_mark.line + 1) from None
 
 
 def _build_mapping(
     loader: _Loader, node: yaml.MappingNode, where: Where, source: Source, repeats: _Repeats
 ) -> dict[str, Any]:
     built: dict[str, Any] = {}
+    elsewhere: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise Unreadable("has a key that is not a plain word", line)
+            raise Unreadable("has a key that is not a plain word; right would be `key: value`", line)
         key = str(key_node.value)
         place = (*where, key)
+        if key == MERGE:
+            merged = _build(loader, value_node, place, source, repeats)
+            source.lines[place] = line
+            source.refused.append((place, MERGED))
+            elsewhere |= merged if isinstance(merged, dict) else {}
+            continue
         if key in built:
-            source.doubled.append((place, f"is given twice, first in line {source.lines[place]}; right would be once"))
+            source.refused.append((place, f"is given twice, first in line {source.lines[place]}; right would be once"))
         built[key] = _build(loader, value_node, place, source, repeats)
         source.lines[place] = line
-    return built
+    return {**elsewhere, **built}
