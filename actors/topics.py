@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
     TopicAlreadyExistsError,
@@ -30,11 +31,13 @@ from actors.io_actor import IoActor
 from schemas.gateway import StreamConfig
 from stream import external
 from stream.broker.data import sync_directory
+from stream.broker.wire import silence
 from stream.ending import ended
 from stream.topics import TOPICS, Plan, plan, settings, topic
 
 WITHIN_S = 45
 AGAIN_S = 5.0
+ASK_WITHIN_S = 5.0
 BROKERS_AT_MOST = 3
 RIGHTS = "Create, Describe, DescribeConfigs, Read and Write on the topics for this gateway's address (User:ANONYMOUS)"
 OWN_STEP = "put this right in the configuration and start the gateway again; the topics are as they were"
@@ -65,13 +68,23 @@ async def run(context: Context) -> None:
             await _once(context, stream, own)
             return
         except waits_for as wrong:
-            told = str(wrong) or type(wrong).__name__
+            told = await _told(wrong, context.config["bootstrap"])
             if told != context.reason:
                 log.warning("topics_wait_for_a_person", reason=told)
             context.health(Status.UNHEALTHY, told, OWN_STEP if own else THEIR_STEP)
         with suppress(TimeoutError):
             async with asyncio.timeout(AGAIN_S):
                 await context.stopping.wait()
+
+
+async def _told(wrong: Exception, bootstrap: str) -> str:
+    """A cluster that closes the connection on the first real request answers the one question that needs no login."""
+    if isinstance(wrong, KafkaConnectionError):
+        return await silence(bootstrap, ASK_WITHIN_S) or (
+            f"Kafka at {bootstrap} answers, but closes the connection before it says anything: it wants a login or TLS there; "
+            "right would be a plain listener for this gateway"
+        )
+    return str(wrong) or type(wrong).__name__
 
 
 async def _once(context: Context, stream: StreamConfig, own: bool) -> None:

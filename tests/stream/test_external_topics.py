@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError
 
 from actors import broker as broker_actor
 from actors import topics as topics_actor
 from actors.context import Context, Status
+from stream.broker.wire import API_VERSIONS, framed
 from stream.topics import TOPICS, Plan, plan, settings, topic
 from tests.kit.broker_actor import running
 from tests.kit.ports import free_port
@@ -101,10 +104,26 @@ async def test_a_cluster_that_is_away_is_waited_for_with_a_next_step(monkeypatch
     context = Context(id="stream/topics", config={"bootstrap": nowhere, "stream": {"bootstrap": nowhere}})
     working = asyncio.create_task(topics_actor.run(context))
     await until(lambda: context.reason)
-    assert "Unable to bootstrap" in context.reason
+    assert context.reason == f"Kafka at {nowhere} does not answer: nobody listens there"
     assert not working.done()
     context.stopping.set()
     await asyncio.wait_for(working, 10)
+
+
+async def test_a_listener_that_wants_a_login_is_told_from_one_that_is_away() -> None:
+    async def only_before_a_login(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.read(100)
+        if asked[4:8] == API_VERSIONS[:4]:
+            writer.write(framed(struct.pack(">ihi", 1, 0, 0)))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(only_before_a_login, "127.0.0.1", 0)
+    theirs = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        told = await topics_actor._told(KafkaConnectionError(), theirs)
+    assert told.startswith(f"Kafka at {theirs} answers, but closes the connection")
+    assert "it wants a login or TLS" in told
 
 
 async def test_one_address_that_answers_is_enough(kafka: str) -> None:
