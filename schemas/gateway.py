@@ -183,7 +183,7 @@ class AdapterConfig(Model):
     """How long a connection may take to stand."""
 
     def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:  # noqa: ARG002 - a protocol with files of its own says more
-        """What this adapter needs on this machine and does not find: (way from here, sentence). Reads files, opens no connection."""
+        """What this adapter needs on this machine and does not find, and what a person should know before it runs: (way from here, sentence). Reads files, opens no connection."""
         return []
 
     @classmethod

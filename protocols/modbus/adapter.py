@@ -11,6 +11,7 @@ import socket
 import time
 from itertools import groupby
 
+from protocols.advice import step
 from protocols.contract import Adapter, Batch, Health, NotConnected, Point
 from protocols.modbus.config import ModbusTcpConfig
 from protocols.modbus.health import health
@@ -19,6 +20,7 @@ from protocols.modbus.plan import Limits, plan, signals
 from protocols.modbus.poll import Poll, Poller
 from protocols.modbus.report import Answered, Failed, Report
 from protocols.modbus.schedule import Group, Unit, after_poll, next_due
+from protocols.modbus.steps import STEPS
 from protocols.modbus.wire import Heard, Tally, Wire
 
 LOOK_S = 1.0
@@ -117,7 +119,12 @@ class ModbusTcpAdapter(Adapter):
 
     def _lost(self, reason: str) -> NotConnected:
         self._report.lost(reason)
-        return NotConnected(reason)
+        return NotConnected(reason, step(STEPS, reason, self._named))
+
+    @property
+    def _named(self) -> dict[str, object]:
+        """What steps may name."""
+        return {"host": self._config.host, "port": self._config.port}
 
     async def close(self) -> None:
         line, self._line, self._poller.line = self._line, None, None
@@ -135,7 +142,9 @@ class ModbusTcpAdapter(Adapter):
             "suppressed_total": self._report.suppressed,
             "reopened_total": reopened,
         }
-        return health(self._groups, self._units, self._poller.slow, self._tally, counters)
+        found = health(self._groups, self._units, self._poller.slow, self._tally, counters)
+        found.next_step = step(STEPS, "; ".join(found.degraded[:1]), self._named)
+        return found
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import Final
 
+from protocols.advice import advising, step
 from protocols.contract import Adapter, Batch, Health, NotConnected, Point, Reading, Reject
 from protocols.mqtt.client import Connection
 from protocols.mqtt.config import MqttConfig
@@ -18,6 +19,7 @@ from protocols.mqtt.contest import Contest
 from protocols.mqtt.inbox import Inbox
 from protocols.mqtt.ledger import Ledger, Ticket
 from protocols.mqtt.mapping import Mapper, Message
+from protocols.mqtt.steps import STEPS
 
 BATCH_MESSAGES: Final = 2000
 
@@ -41,6 +43,10 @@ class MqttAdapter(Adapter):
         self.had_session = self.lost_session = False
 
     async def connect(self) -> None:
+        with advising(STEPS, self._named):
+            await self._connect()
+
+    async def _connect(self) -> None:
         if wait_s := self.contest.wait_s(time.monotonic()):
             raise NotConnected(f"{self.contest.said} (staying away for another {wait_s:.0f} s)")
         await self.close()
@@ -54,7 +60,22 @@ class MqttAdapter(Adapter):
             raise
         self._look_at_session(self.connection)
 
+    @property
+    def _named(self) -> dict[str, object]:
+        """What steps may name."""
+        config = self.config
+        return {
+            "host": config.host,
+            "port": config.real_port,
+            "user": config.user or "(none)",
+            "client_id": repr(config.real_client_id),
+        }
+
     async def read(self) -> Batch:
+        with advising(STEPS, self._named):
+            return await self._read()
+
+    async def _read(self) -> Batch:
         if self.inbox is None or self.connection is None:
             raise NotConnected(f"MQTT broker {self.config.host}:{self.config.real_port}: not connected")
         while True:
@@ -107,7 +128,7 @@ class MqttAdapter(Adapter):
             )
         if len(self.mapper.known) >= self.config.max_points:
             said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
-        return Health(said, counters)
+        return Health(said, counters, step(STEPS, "; ".join(said[:1]), self._named))
 
     def _look_at_session(self, connection: Connection) -> None:
         """Whether the broker forgot what it was to keep for us."""

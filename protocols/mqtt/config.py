@@ -19,6 +19,7 @@ from pydantic import (
     SecretStr,
 )
 
+from protocols import clear_text
 from protocols.contract import BadConfig
 from protocols.mqtt import names, paths
 from protocols.mqtt.filters import Levels, overlap, split_filter
@@ -355,7 +356,8 @@ class MqttConfig(AdapterConfig):
         from protocols.mqtt.tls import context
 
         if self.tls is None:
-            return []
+            clear = self.password is not None and not clear_text.is_loopback(self.host)
+            return [(("password",), clear_text.MQTT.format(at=f"{self.host}:{self.real_port}"))] if clear else []
         try:
             context(self.tls)
         except BadConfig as wrong:

@@ -7,13 +7,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from asyncua import ua
 
+from protocols.advice import advising, step
 from protocols.contract import Adapter, Batch, Health, NotConnected, Point
 from protocols.opcua.binary import Refused
 from protocols.opcua.caretaker import Caretaker, failed
@@ -22,11 +24,12 @@ from protocols.opcua.identity import Identity, identity, own_warnings
 from protocols.opcua.inbox import Inbox
 from protocols.opcua.items import items_of
 from protocols.opcua.link import Link, open_link
-from protocols.opcua.messages import refusal
+from protocols.opcua.messages import refusal, security
 from protocols.opcua.polls import Poller, groups_of
 from protocols.opcua.receipts import Receipts
 from protocols.opcua.recovery import Recovery
 from protocols.opcua.resolve import resolve
+from protocols.opcua.steps import STEPS
 from protocols.opcua.subscription import Subscription
 from protocols.opcua.watchdog import Watch
 
@@ -57,7 +60,8 @@ class OpcUaAdapter(Adapter):
         for item in self._items:
             item.forget()
         self._identity = await asyncio.to_thread(identity, self._config)
-        self._link = await open_link(self._config, self._identity)
+        with advising(STEPS, self._named):
+            self._link = await open_link(self._config, self._identity)
         # With thousands of points this takes longer than a connection may, so that read() already runs meanwhile.
         self._start(partial(self._set_up, self._link), "set-up")
 
@@ -81,6 +85,7 @@ class OpcUaAdapter(Adapter):
         try:
             recovery = Recovery(link, config, receipts, self._counters, made.deliver, made.pending)
             await recovery.run()
+            made.leave_hole(recovery.hole)
             await made.create()  # at once, so that hardly a sample falls between the two
             await recovery.finish()
             made.begin()
@@ -109,7 +114,20 @@ class OpcUaAdapter(Adapter):
     async def read(self) -> Batch:
         if self._link is None:
             raise NotConnected(f"{self._config.endpoint}: not connected")
-        return await self._inbox.take()
+        with advising(STEPS, self._named):
+            return await self._inbox.take()
+
+    @property
+    def _named(self) -> Mapping[str, object]:
+        """What steps may name."""
+        config, own = self._config, self._identity.own if self._identity else None
+        return {
+            "endpoint": config.endpoint,
+            "host": urlsplit(config.endpoint).hostname,
+            "security": security(config),
+            "certificate": own.certificate_file if own else "its certificate",
+            "name": own.certificate.subject.rfc4514_string() if own else "made at first use",
+        }
 
     async def close(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -121,8 +139,9 @@ class OpcUaAdapter(Adapter):
         link, self._link = self._link, None
         self._subscription = self._poller = self._caretaker = None
         if link is not None:
-            settled = self._receipts.settled
-            if await link.close(delete_subscriptions=settled) and settled:
+            # What the server samples until the next connection, and what a server that hangs has in its queues, would be lost.
+            keep = self._receipts.worth_keeping
+            if await link.close(delete_subscriptions=not keep) and not keep:
                 self._receipts.begin(0, None)
 
     def points(self) -> list[Point]:
@@ -135,9 +154,9 @@ class OpcUaAdapter(Adapter):
         bad = [f"{i.point.asset}/{i.point.parameter}: {i.problem}" for i in self._items if i.problem]
         if len(bad) > _SHOWN:
             bad = [*bad[:_SHOWN], f"and {len(bad) - _SHOWN} more points"]
-        return Health(
-            sentences + bad, {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
-        )
+        counters = {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
+        said = sentences + bad
+        return Health(said, counters, step(STEPS, "; ".join(said[:1]), self._named))
 
 
 def _mark_file(config: OpcUaConfig) -> Path | None:

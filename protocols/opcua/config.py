@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from protocols import clear_text
 from protocols.opcua import nodes
 from schemas.gateway import AdapterConfig, PointConfig, matching, points_once, with_assets
 from schemas.mistakes import Where
@@ -164,7 +165,8 @@ class OpcUaConfig(AdapterConfig):
     def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:
         trusted = data_dir / (self.certs_dir or "certs/opcua") / "trusted"
         if self.security.policy == "None":
-            return []
+            clear = self.password is not None and not clear_text.is_loopback(urlsplit(self.endpoint).hostname or "")
+            return [(("password",), clear_text.OPCUA.format(at=self.endpoint))] if clear else []
         name = self.security.server_certificate
         if name is not None and not (trusted / name).is_file():
             text = f"there is no {trusted / name}; right would be the server's certificate there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,10 @@ from protocols.contract import BadConfig, NotConnected
 from protocols.opcua import certificates
 from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.trust import Verdict, fingerprint, judge
+
+_log = logging.getLogger(__name__)
+_SAID: set[tuple[str, str]] = set()
+"""Of which adapter and authority it was said that nothing of it can be seen to be revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,25 @@ def check_server(
         trusted = certificates.trust_list(mine.folder)
         verdict = judge(shown, trusted, now, host, server_uri)
     if verdict.refusals:
-        raise NotConnected(_refusal(config, mine, certificate, verdict))
+        raise _refusal(config, mine, certificate, verdict)
+    _say_unchecked(config, mine, verdict)
     expiry = certificates.expiry_warning("the server's certificate", certificate, now)
     warnings = (
         [f"the server's certificate: {w}" for w in verdict.warnings] + trusted.unreadable + ([expiry] if expiry else [])
     )
     return certificate.public_bytes(Encoding.DER), warnings
+
+
+def _say_unchecked(config: OpcUaConfig, mine: Identity, verdict: Verdict) -> None:
+    """Once for each authority in the life of a process: plants without revocation lists are common, and this is no fault of theirs."""
+    for authority in verdict.unchecked:
+        if (config.id, authority) not in _SAID:
+            _SAID.add((config.id, authority))
+            _log.warning(
+                "%s: the server is trusted through %s, and %s holds no revocation list of that authority: what it revoked would be "
+                "trusted all the same; right would be its list there, renewed before it ends",
+                config.endpoint, authority, mine.folder / "crl",
+            )  # fmt: skip
 
 
 def pinned(config: OpcUaConfig, mine: Identity) -> bytes | None:
@@ -84,15 +102,16 @@ def _is_first(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate
     return True
 
 
-def _refusal(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate, verdict: Verdict) -> str:
+def _refusal(config: OpcUaConfig, mine: Identity, certificate: x509.Certificate, verdict: Verdict) -> NotConnected:
     text = f"{config.endpoint}: the server's certificate is refused: {'; '.join(verdict.refusals)}."
     if not verdict.unknown:
-        return text
+        return NotConnected(text)
     file = certificates.keep(mine.folder, "rejected", certificate)
-    return (
-        f"{text} Subject {certificate.subject.rfc4514_string()}, SHA-256 {fingerprint(certificate)}. If that is the server's "
-        f"(compare the SHA-256 there), trust it with: mv {quote(str(file))} {quote(str(mine.folder / 'trusted'))}/ "
-        "and the next attempt goes through, without a restart."
+    text = f"{text} Subject {certificate.subject.rfc4514_string()}, SHA-256 {fingerprint(certificate)}"
+    return NotConnected(
+        text,
+        "compare the SHA-256 with the one shown at the server; if it is the server's, trust it with: "
+        f"mv {quote(str(file))} {quote(str(mine.folder / 'trusted'))}/ and the next attempt goes through, without a restart",
     )
 
 

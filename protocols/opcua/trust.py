@@ -36,6 +36,8 @@ class Verdict:
     refusals: list[str] = field(default_factory=list)
     """`BadCertificate...: sentence`; empty: the certificate is accepted."""
     warnings: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    """Authorities that vouch for it and of which crl/ holds no revocation list: what they revoked is believed all the same."""
     unknown: bool = False
     """Neither it nor its issuer is in the list: a person may put it there."""
 
@@ -134,9 +136,10 @@ def _check_strength(certificate: x509.Certificate, verdict: Verdict) -> None:
 def _check_revocation(
     certificate: x509.Certificate, issuer: x509.Certificate | None, trusted: TrustList, now: datetime, verdict: Verdict
 ) -> None:
-    for revocations in trusted.revocations:
-        if revocations.issuer != certificate.issuer:
-            continue
+    lists = [each for each in trusted.revocations if each.issuer == certificate.issuer]
+    if issuer is not None and not lists:
+        verdict.unchecked.append(issuer.subject.rfc4514_string())
+    for revocations in lists:
         if issuer is not None and not revocations.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]
             verdict.warnings.append("a revocation list in crl/ was not signed by the issuer it names; it is not used")
             continue

@@ -81,6 +81,29 @@ def test_what_lacks_is_told_where_the_file_asks_for_it(
     assert words in found.message
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "path", "words"),
+    [
+        ("    tls: {}\n", "", "adapters[0].password", "travels in clear text to broker:1883"),
+        (
+            "    security: {}\n",
+            '    user: u\n    password: "${secret:hall}"\n',
+            "adapters[1].password",
+            "unless the server itself asks",
+        ),
+    ],
+)
+def test_a_password_that_anyone_on_the_wire_can_read_is_told_and_the_file_still_runs(
+    old: str, new: str, path: str, words: str, tmp_path: Path
+) -> None:
+    there = text().replace(old, new)
+    (found,) = lacking(load_text(there), tmp_path)
+    assert (found.severity, found.path) == ("warning", path)
+    assert words in found.message
+    here = there.replace("host: broker", "host: 127.0.0.1").replace("192.0.2.6", "localhost")
+    assert lacking(load_text(here), tmp_path) == []
+
+
 def test_check_warns_with_exit_code_0_and_refuses_with_3(tmp_path: Path, secrets: Path) -> None:
     (secrets / "hall").unlink()
     file = tmp_path / "gateway.yaml"
