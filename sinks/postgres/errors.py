@@ -16,6 +16,7 @@ from sinks.postgres.tables import COLUMNS
 
 UNIQUE_VIOLATION = "23505"
 _NOT_NULL = "23502"
+_NO_SUCH_CHARACTER = "22P05"
 _OUR_COLUMNS = {column for table in COLUMNS.values() for column in table}
 
 _REFUSED_CLASSES = {"09", "20", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"}
@@ -79,7 +80,8 @@ def words(error: psycopg2.Error) -> str:
     """The database's own message in one line, with its detail."""
     diag = error.diag
     told = " ".join(t for t in (diag.message_primary, diag.message_detail) if t) or str(error)
-    return " ".join(told.split()) or type(error).__name__
+    told = " ".join(told.split()) or type(error).__name__
+    return f"{told}; right would be a database in UTF8" if error.pgcode == _NO_SUCH_CHARACTER else told
 
 
 def sentence(place: str, error: psycopg2.Error) -> str:

@@ -126,15 +126,17 @@ class Session:
     def _set_bounds(self) -> None:
         """On the server's side, so that nothing of ours lives on there when we are gone."""
         wanted = self._bounds()
-        with self._transaction():
-            known = dict(self._run("SELECT name, 1 FROM pg_settings WHERE name = ANY(%s)", list(wanted)))
-            settings = [(name, value) for name, value in wanted.items() if name in known]
-            columns = [list(column) for column in zip(*settings, strict=True)]
-            self._pooled = self._run("SELECT pg_backend_pid()") != [(self._connection.info.backend_pid,)]
-            if self._pooled:  # it names another process than the one that answers
-                self._each_time = columns
-            else:
-                self._run(_SET, False, *columns)
+        # Without a transaction: a role's own idle_in_transaction_session_timeout, however short, must not end us before ours is in force.
+        self._connection.autocommit = True
+        known = dict(self._run("SELECT name, 1 FROM pg_settings WHERE name = ANY(%s)", list(wanted)))
+        settings = [(name, value) for name, value in wanted.items() if name in known]
+        columns = [list(column) for column in zip(*settings, strict=True)]
+        self._pooled = self._run("SELECT pg_backend_pid()") != [(self._connection.info.backend_pid,)]
+        if self._pooled:  # it names another process than the one that answers
+            self._each_time = columns
+        else:
+            self._run(_SET, False, *columns)
+        self._connection.autocommit = False
 
     def _bounds(self) -> dict[str, str]:
         write_ms, lock_ms = int(self._config.write_timeout * 1000), int(self._config.lock_timeout * 1000)
