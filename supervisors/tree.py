@@ -7,10 +7,8 @@ from typing import Any
 from schemas.gateway import Gateway, SupervisionConfig
 from supervisors.spec import Child, Restart, Strategy, WhenExhausted, supervisor, worker
 
-JVM_START_S = 90.0
-"""A broker that recovers a large log after a power cut is slow, not hung."""
 PERSON_S = 365 * 86_400.0
-"""A cluster of somebody else, and topics that a person must put right, are waited for: a kill would help nobody."""
+"""A full disk, a cluster of somebody else, topics that a person must put right: they are waited for, and a kill would help nobody."""
 
 
 def tree(gateway: Gateway, rules: list[dict[str, Any]], common: dict[str, Any]) -> Child:
@@ -35,8 +33,7 @@ def tree(gateway: Gateway, rules: list[dict[str, Any]], common: dict[str, Any]) 
         supervisor(
             "stream", Strategy.REST,
             worker("broker", "actors.broker:BrokerActor", stream,
-                   start_within_s=JVM_START_S if gateway.stream.bootstrap is None else PERSON_S,
-                   stop_within_s=30.0, **critical),
+                   start_within_s=PERSON_S, stop_within_s=30.0, **critical),
             worker("topics", "actors.topics:TopicsActor", stream, restart=Restart.TRANSIENT,
                    start_within_s=PERSON_S, **critical),
             **limits,

@@ -28,8 +28,8 @@ from stream.parts import Jars
 
 FORMAT_WITHIN_S = 60
 SAFE_START_WITHIN_S = 30
-START_WITHIN_S = 80
-"""Below what the supervisor allows (supervisors/tree.py), so that the reason in words arrives before its kill."""
+START_WITHIN_S = 300
+"""Long: one that recovers a large log after a power cut is slow, not hung, and a kill would have it begin again."""
 ASK_EVERY_S = 0.02
 
 

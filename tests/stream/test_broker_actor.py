@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,11 +23,11 @@ from actors.context import Context, Status
 from stream.broker import claim as broker_claim
 from stream.broker import settings as broker_settings
 from stream.broker.claim import Claimed
-from stream.broker.data import DataError
+from stream.broker.java import find as find_java
 from stream.broker.ports import free_pair
 from stream.broker.process import start
 from stream.broker.run import BrokerDied
-from tests.kit.broker_actor import ROOT, config, launch, running
+from tests.kit.broker_actor import ROOT, WITHIN_S, config, launch, running
 from tests.kit.kafka import one_topic
 from tests.kit.waiting import until
 
@@ -50,6 +52,15 @@ async def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
         while len(values) < count:
             values += [r.value for rs in (await consumer.getmany(timeout_ms=200)).values() for r in rs]
     return values
+
+
+async def refusal(given: dict[str, Any]) -> str:
+    """Why the broker of this configuration does not start, as people are told."""
+    actor, ready = launch(given)
+    await until(lambda: actor.context.status is Status.UNHEALTHY)
+    await actor.stop()
+    assert not ready.is_set()
+    return str(actor.context.reason)
 
 
 def gone(pid: int) -> bool:
@@ -128,14 +139,8 @@ async def test_nobody_else_gets_at_the_data_and_an_orphan_is_ended(
     word, jvm, facts = (await asyncio.wait_for(program.stdout.readline(), 40)).decode().split(" ", 2)
     assert (word, json.loads(facts)["port"]) == ("ready", port)
 
-    same_data, _ = launch(config(tmp_path))
-    refused = await same_data.ended()
-    assert isinstance(refused, Claimed)
-    assert f"is in use by pid {program.pid}" in str(refused)
-    same_port, _ = launch(config(tmp_path / "other", port))
-    refused = await same_port.ended()
-    assert isinstance(refused, Claimed)
-    assert f"Port {port} of 127.0.0.1 is taken by pid {jvm}" in str(refused)
+    assert f"is in use by pid {program.pid}" in await refusal(config(tmp_path))
+    assert f"Port {port} of 127.0.0.1 is taken by pid {jvm}" in await refusal(config(tmp_path / "other", port))
     assert not gone(int(jvm)), "the first one is unharmed"
 
     program.kill()
@@ -196,22 +201,23 @@ async def test_a_kafka_started_by_hand_on_the_data_is_named(tmp_path: Path) -> N
     with subprocess.Popen([sys.executable, "-c", holds, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:  # noqa: ASYNC220
         assert other.stdout
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(Claimed, match=rf"in use by another Kafka: pid {other.pid}"):
-            await broker_actor.run(Context(id="b", config=config(tmp_path)))
+        assert f"in use by another Kafka: pid {other.pid}" in await refusal(config(tmp_path))
 
 
 async def test_a_taken_port_of_a_stranger_is_named_before_any_jvm_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
-        with pytest.raises(Claimed, match=rf"Port {port} of 127.0.0.1 is taken by pid {os.getpid()}"):
-            await broker_actor.run(Context(id="b", config=config(tmp_path, port)))
+        words = await refusal(config(tmp_path, port))
+    assert f"Port {port} of 127.0.0.1 is taken by pid {os.getpid()}" in words
 
 
 async def test_the_controllers_port_is_named_as_such(tmp_path: Path) -> None:
     port = free_pair()
-    words = rf"Port {port + 1} of 127.0.0.1 \(the one after `stream.port`, for Kafka's controller\) is taken by pid"
-    with socket.create_server(("127.0.0.1", port + 1)), pytest.raises(Claimed, match=words):
-        await broker_actor.run(Context(id="b", config=config(tmp_path, port)))
+    with socket.create_server(("127.0.0.1", port + 1)):
+        words = await refusal(config(tmp_path, port))
+    assert (
+        f"Port {port + 1} of 127.0.0.1 (the one after `stream.port`, for Kafka's controller) is taken by pid" in words
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,29 +236,56 @@ async def test_what_the_operating_system_refuses_is_said_in_words(
         raise refused
 
     monkeypatch.setattr("stream.broker.data.Data.examine", refuse)
-    with pytest.raises(DataError, match=words):
-        await broker_actor.run(Context(id="b", config=config(tmp_path)))
+    assert re.search(words, await refusal(config(tmp_path)))
 
 
 async def test_a_data_dir_below_a_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file.*: Not a directory. Right would be"):
-        await broker_actor.run(Context(id="b", config=config(tmp_path / "file" / "data")))
+    assert re.search("file.*: Not a directory. Right would be", await refusal(config(tmp_path / "file" / "data")))
 
 
 async def test_data_of_a_newer_kafka_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "stream"
     root.mkdir()
     (root / "identity.json").write_text(json.dumps({"cluster": "C", "directory": "D", "kafka": "9.0.0"}))
-    with pytest.raises(DataError, match=r"was written by Kafka 9\.0\.0"):
-        await broker_actor.run(Context(id="b", config=config(tmp_path)))
+    assert "was written by Kafka 9.0.0" in await refusal(config(tmp_path))
 
 
-async def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
-    with pytest.raises(DataError, match=r"is full: 1 MiB free, 16 MiB are the least"):
-        await broker_actor.run(Context(id="b", config=config(tmp_path)))
+async def test_a_full_disk_is_named_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long: a gateway that gave up over it would lose what its adapters hold."""
+    monkeypatch.setattr(broker_actor, "AGAIN_S", (0.01, 0.02))
+    whole = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: whole(path)._replace(free=2**20))
+    actor, ready = launch(config(tmp_path))
+    await until(lambda: actor.context.counters.get("broker_failed_starts_total", 0) > 10)
+    assert actor.context.status is Status.UNHEALTHY
+    assert "is full: 1 MiB free, 16 MiB are the least" in str(actor.context.reason)
+    assert not ready.is_set()
+    monkeypatch.setattr(shutil, "disk_usage", whole)
+    await asyncio.wait_for(ready.wait(), WITHIN_S)
+    assert actor.context.status is Status.HEALTHY
+    await actor.stop()
+
+
+async def test_a_broker_that_ends_while_it_starts_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not a crash, of which a supervisor forgives only so many. This Java does everything but start a broker."""
+    monkeypatch.setattr(broker_actor, "AGAIN_S", (0.01, 0.02))
+    java = tmp_path / "java"
+    java.write_text(
+        f"""#!/bin/sh
+case "$*" in *kafka.Kafka*) echo "Could not reserve enough space for 1048576KB object heap"; exit 1;; esac
+exec {find_java(None).path} "$@"
+"""
+    )
+    java.chmod(0o755)
+    actor, ready = launch(config(tmp_path / "data", java=str(java)))
+    await until(lambda: actor.context.counters.get("broker_failed_starts_total", 0) > 1)
+    assert actor.context.status is Status.UNHEALTHY
+    assert "Right would be a smaller `stream.heap`" in str(actor.context.reason)
+    assert not ready.is_set()
+    await actor.stop()
 
 
 async def test_a_dropped_commit_marker_is_an_alarm() -> None:
