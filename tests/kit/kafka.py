@@ -12,47 +12,22 @@ broker of its own (`tests.kit.kafka_server.make(tmp_path)`, then `await broker.s
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import subprocess
-import sys
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Protocol
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
+from tests.kit import guarded
 from tests.kit.waiting import until
-
-ROOT = Path(__file__).parents[2]
 
 
 class MakeTopic(Protocol):
     def __call__(
         self, partitions: int = 1, settings: dict[str, str] | None = None, prefix: str = "t"
     ) -> Awaitable[str]: ...
-
-
-def _start(address_file: Path, owner: int) -> str:
-    directory = Path(tempfile.mkdtemp(prefix="sf-kafka-"))
-    log_path = address_file.with_suffix(".log")
-    with log_path.open("wb") as log:
-        guard = subprocess.Popen(
-            [sys.executable, "-m", "tests.kit.kafka_server", str(directory), str(owner)],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-    assert guard.stdout
-    with guard.stdout as said:
-        address = said.readline().decode().strip()
-    if not address:
-        pytest.fail(f"Kafka did not start: {log_path.read_text()}")
-    guard.returncode = 0  # it lives as long as the whole run, so nobody waits for it
-    address_file.write_text(address)
-    return address
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +38,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def shared_broker(tmp_path_factory: pytest.TempPathFactory, name: str) -> str:
     """The run's one broker of this name, started by whoever asks first."""
-    base = tmp_path_factory.getbasetemp()
-    shared, owner = (base.parent, os.getppid()) if "PYTEST_XDIST_WORKER" in os.environ else (base, os.getpid())
-    address_file = shared / f"{name}.address"
-    with (shared / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return address_file.read_text() if address_file.exists() else _start(address_file, owner)
+    return guarded.shared(tmp_path_factory, name, "tests.kit.kafka_server")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from actors.adapter import run
 from actors.context import Context
 from schemas.records import Value
 from stream.codec import Codec, SchemaIds
-from stream.consumer import StreamConsumer
+from tests.kit.working import by_now
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,25 +35,14 @@ def start(config: dict[str, Any]) -> subprocess.Popen[bytes]:
 async def raw_values(kafka: str, directory: Path, asset: str) -> list[tuple[Value, int]]:
     """Value and device time of every reading of this asset in telemetry.raw, by now; BAD ones, which have no value, left out."""
     codec = Codec(SchemaIds(directory / "schemas.json"))
-    consumer = StreamConsumer(kafka, "readings")
-    await consumer.start()
-    try:
-        places = [("telemetry.raw", partition) for partition in range(12)]
-        ends = await consumer.ends(places)
-        consumer.assign(dict.fromkeys(places, 0))
-        found: list[tuple[Value, int]] = []
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for place, messages in (await consumer.poll(5000, 0.2)).items():
-                for records in codec.decode(*place, messages).records:
-                    mine = [row for row in range(len(records)) if records.table[records.series[row]].asset == asset]
-                    found += [
-                        (records.value(row), int(records.device_time[row]))
-                        for row in mine
-                        if records.value(row) is not None
-                    ]
-        return found
-    finally:
-        await consumer.stop()
+    everything = await by_now(kafka, ["telemetry.raw"], list(range(12)))
+    return [
+        (value, int(records.device_time[row]))
+        for found in everything
+        for records in codec.decode(*found).records
+        for row in range(len(records))
+        if records.table[records.series[row]].asset == asset and (value := records.value(row)) is not None
+    ]
 
 
 if __name__ == "__main__":

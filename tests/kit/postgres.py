@@ -4,10 +4,6 @@ for one test) and `own_postgres` (a server of the test's own, to stop and kill).
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,9 +15,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.kit import guarded
 from tests.kit.postgres_server import Server
-
-ROOT = Path(__file__).parents[2]
 
 
 def query(dsn: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -52,34 +47,10 @@ class Postgres:
             connection.cursor().execute(f"DROP DATABASE IF EXISTS {dsn.rsplit('/', 1)[1]} WITH (FORCE)")
 
 
-def _start(port_file: Path, owner: int) -> int:
-    directory = Path(tempfile.mkdtemp(prefix="sf-postgres-"))
-    directory.chmod(0o755)
-    with (directory / "guard.log").open("wb") as log:
-        guard = subprocess.Popen(
-            [sys.executable, "-m", "tests.kit.postgres_server", str(directory), str(owner)],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-    assert guard.stdout
-    with guard.stdout as said:
-        line = said.readline()
-    if not line:
-        pytest.fail(f"PostgreSQL did not start: {(directory / 'guard.log').read_text()}")
-    guard.returncode = 0  # it lives as long as the whole run, so nobody waits for it
-    port_file.write_text(line.decode())
-    return int(line)
-
-
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Postgres:
     """One server for the run; it ends with the process that runs the tests (the controller, under xdist)."""
-    base = tmp_path_factory.getbasetemp()
-    shared, owner = (base.parent, os.getppid()) if "PYTEST_XDIST_WORKER" in os.environ else (base, os.getpid())
-    port_file = shared / "postgres.port"
-    with (shared / "postgres.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        port = int(port_file.read_text()) if port_file.exists() else _start(port_file, owner)
-    return Postgres(port)
+    return Postgres(int(guarded.shared(tmp_path_factory, "postgres", "tests.kit.postgres_server")))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,10 +26,11 @@ from actors.sink import run
 from schemas.records import Document, Series, Value
 from sinks.postgres.session import Session
 from stream.codec import Codec, SchemaIds, Template
-from stream.consumer import StreamConsumer
 from stream.producer import Parcel, StreamProducer
 from tests.kit.postgres import query
 from tests.kit.records import NOON
+from tests.kit.working import by_now
+from tests.kit.working import working as any_working
 
 
 def worker_config(
@@ -54,17 +55,8 @@ def worker_config(
     }  # fmt: skip
 
 
-@asynccontextmanager
-async def working(config: dict[str, Any]) -> AsyncIterator[Context]:
-    """The worker runs meanwhile; afterwards it is stopped in order."""
-    context = Context(id=f"data_path/sinks/{config['sink']['id']}", config=config)
-    task = asyncio.create_task(run(context))
-    try:
-        yield context
-    finally:
-        context.stopping.set()
-        async with asyncio.timeout(15):
-            await task
+def working(config: dict[str, Any]) -> AbstractAsyncContextManager[Context]:
+    return any_working(run, f"data_path/sinks/{config['sink']['id']}", config, stop_within_s=15)
 
 
 def stored(dsn: str) -> tuple[int, int]:
@@ -121,19 +113,10 @@ class Source:
 async def dead_letters(kafka: str, directory: Path, stage: str, partitions: int = 12) -> list[dict[str, Any]]:
     """The fields of every dead letter of this stage, by now."""
     codec = Codec(SchemaIds(directory / "schemas.json"))
-    consumer = StreamConsumer(kafka, "letters")
-    await consumer.start()
-    try:
-        places = [(topic, p) for topic in ("dlq.telemetry", "dlq.events") for p in range(partitions)]
-        ends = await consumer.ends(places)
-        consumer.assign(dict.fromkeys(places, 0))
-        found: list[dict[str, Any]] = []
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for place, messages in (await consumer.poll(1000, 0.2)).items():
-                found += [d.fields for d in codec.decode(*place, messages).documents if d.fields["stage"] == stage]
-        return sorted(found, key=lambda f: (f["topic"], f["partition"], f["offset"]))
-    finally:
-        await consumer.stop()
+    everything = await by_now(kafka, ["dlq.telemetry", "dlq.events"], list(range(partitions)))
+    documents = [d.fields for found in everything for d in codec.decode(*found).documents]
+    mine = [fields for fields in documents if fields["stage"] == stage]
+    return sorted(mine, key=lambda f: (f["topic"], f["partition"], f["offset"]))
 
 
 def rows(first: int, n: int) -> list[tuple[int, Value]]:

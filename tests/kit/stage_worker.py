@@ -7,12 +7,11 @@ Tests share one broker (tests/kit/stage_broker.py) and the gateway's topics: eac
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from actors.context import Context
 from actors.processor import run
 from schemas.records import Document, Records
 from stream.codec import Codec, SchemaIds
-from stream.consumer import StreamConsumer
 from stream.partitions import Partitioner
+from tests.kit.working import by_now
+from tests.kit.working import working as any_working
 
 PARTITIONS = 12
 
@@ -42,17 +42,8 @@ def stage_config(
     }  # fmt: skip
 
 
-@asynccontextmanager
-async def working(config: dict[str, Any]) -> AsyncIterator[Context]:
-    """The worker runs meanwhile; afterwards it is stopped in order. Its crash is the test's."""
-    context = Context(id=f"data_path/processing/{config['stage']}-{config['worker']}", config=config)
-    task = asyncio.create_task(run(context))
-    try:
-        yield context
-    finally:
-        context.stopping.set()
-        async with asyncio.timeout(20):
-            await task
+def working(config: dict[str, Any]) -> AbstractAsyncContextManager[Context]:
+    return any_working(run, f"data_path/processing/{config['stage']}-{config['worker']}", config, stop_within_s=20)
 
 
 def assets(prefix: str, partition: int) -> Iterator[str]:
@@ -66,23 +57,13 @@ async def written(
 ) -> tuple[list[Records], list[Document]]:
     """Every committed record of assets that begin with `prefix`, in order within each partition, by now."""
     codec = Codec(SchemaIds(directory / "schemas.json"))
-    consumer = StreamConsumer(kafka, "look")
-    await consumer.start()
-    try:
-        places = [(topic, p) for topic in topics for p in partitions]
-        begins, ends = await consumer.beginnings(places), await consumer.ends(places)
-        consumer.assign(begins)
-        records: list[Records] = []
-        documents: list[Document] = []
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for place, messages in (await consumer.poll(5000, 0.2)).items():
-                own = [m for m in messages if m.key.decode().startswith(prefix)]
-                decoded = codec.decode(*place, own)
-                records += decoded.records
-                documents += decoded.documents
-        return records, documents
-    finally:
-        await consumer.stop()
+    records: list[Records] = []
+    documents: list[Document] = []
+    for topic, partition, messages in await by_now(kafka, topics, partitions):
+        decoded = codec.decode(topic, partition, [m for m in messages if m.key.decode().startswith(prefix)])
+        records += decoded.records
+        documents += decoded.documents
+    return records, documents
 
 
 def readings(records: list[Records]) -> list[tuple[str, str, int, Any, int]]:

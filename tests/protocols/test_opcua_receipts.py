@@ -84,6 +84,14 @@ async def values(adapter, last, *, deliver):
     return seen
 
 
+async def lost(adapter, gate):
+    """The connection, for both sides, and seen by the reader."""
+    await gate.shut()
+    with pytest.raises(NotConnected):
+        await values(adapter, None, deliver=True)
+    await adapter.close()
+
+
 async def killed(adapter):
     """As by kill -9: nothing is said to the server, no task goes on."""
     for task in adapter._tasks:
@@ -139,10 +147,7 @@ async def test_a_lost_connection_loses_nothing(plant, gate):
         gate.flowing.clear()
         await write(plant, 201)
         await soon(lambda: published(plant, adapter, 201.0))
-        await gate.shut()
-        with pytest.raises(NotConnected):
-            await values(adapter, None, deliver=True)
-        await adapter.close()
+        await lost(adapter, gate)
         await write(plant, 202)
         gate.flowing.set()
         await gate.open()
@@ -158,10 +163,7 @@ async def test_what_waits_for_the_stream_at_a_loss_is_not_fetched_again(plant, g
         await write(plant, 301)
         waiting = await adapter.read()
         assert [r.value for r in waiting.readings] == [301.0]
-        await gate.shut()
-        with pytest.raises(NotConnected):
-            await values(adapter, None, deliver=True)
-        await adapter.close()
+        await lost(adapter, gate)
         await gate.open()
         await adapter.connect()
         waiting.delivered()
@@ -177,10 +179,7 @@ async def test_a_server_that_hands_nothing_over_is_said_and_does_not_stop_the_fl
         await write(plant, 400)
         await values(adapter, 400.0, deliver=True)
         monkeypatch.setattr(type(plant.server.server.iserver.subscription_service), "transfer_subscriptions", refuse)
-        await gate.shut()
-        with pytest.raises(NotConnected):
-            await values(adapter, None, deliver=True)
-        await adapter.close()
+        await lost(adapter, gate)
         await gate.open()
         await adapter.connect()
         await values(adapter, 400.0, deliver=True)

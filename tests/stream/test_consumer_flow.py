@@ -6,7 +6,6 @@ import asyncio
 import socket
 import struct
 import threading
-from contextlib import suppress
 
 import pytest
 import uvloop
@@ -140,7 +139,8 @@ def resetting(kafka: str) -> socket.socket:
     return listening
 
 
-async def asked_until_it_breaks(kafka: str) -> None:
+async def asked_until_it_breaks(kafka: str) -> list[BaseException]:
+    """What the requests that got no answer ended with."""
     with resetting(kafka) as listening:
         connection = await create_conn(*listening.getsockname(), request_timeout_ms=10_000)
         under_way = []
@@ -148,17 +148,21 @@ async def asked_until_it_breaks(kafka: str) -> None:
             while connection.connected():
                 under_way.append(asyncio.ensure_future(connection.send(MetadataRequest([]))))
                 await asyncio.sleep(0)
-        finally:
-            await asyncio.gather(*under_way, return_exceptions=True)
-            await connection.close()
+        except KafkaConnectionError as lost:
+            refused = [lost]
+        else:
+            refused = []
+        ended = await asyncio.gather(*under_way, return_exceptions=True)
+        await connection.close()
+    return refused + [end for end in ended if isinstance(end, BaseException)]
 
 
 @pytest.mark.parametrize("run", [uvloop.run, asyncio.run], ids=["uvloop", "asyncio"])
 def test_a_connection_that_is_reset_under_a_request_is_lost_and_nothing_else(kafka, run):
     """uvloop, which the gateway's workers use, raises RuntimeError then; the background tasks of aiokafka end by it."""
     for _ in range(5):
-        with suppress(KafkaConnectionError):
-            run(asked_until_it_breaks(kafka))
+        ends = run(asked_until_it_breaks(kafka))
+        assert {type(end) for end in ends} == {KafkaConnectionError}
 
 
 async def test_a_request_that_expires_with_another_is_a_lost_connection(consumer):
