@@ -31,8 +31,8 @@ _ADD_SERIES = """INSERT INTO {series}
 
 REFUSED = -1
 """Stands for the id of what the database refused."""
-KEPT_MOST = 1_000_000
-"""Series kept in memory; beyond that all are forgotten and looked up again."""
+KEPT_MOST = 3_000_000
+"""Points, series, their places in decoders' tables and refusals kept in memory; beyond that all are forgotten and looked up again."""
 
 _Lookup = Callable[[list[Any]], None]
 
@@ -51,11 +51,19 @@ class Catalog:
         self._refused: dict[Point | Series, str] = {}
         self._tables: dict[int, tuple[list[Series], Ids, Ids]] = {}
 
-    def of_table(self, table: list[Series]) -> tuple[Ids, Ids]:
-        """For each series of a decoder's table its point id and series id, or REFUSED twice. The table may have grown."""
-        if len(self._series) > KEPT_MOST:
+    @property
+    def kept(self) -> int:
+        in_tables = sum(len(table) for table, _, _ in self._tables.values())
+        return len(self._points) + len(self._series) + len(self._refused) + in_tables
+
+    def make_room(self) -> None:
+        """Before a batch, so that within one nothing is forgotten: a sink that is given documents only has points and no series."""
+        if self.kept > KEPT_MOST:
             for kept in (self._points, self._series, self._refused, self._tables):
                 kept.clear()
+
+    def of_table(self, table: list[Series]) -> tuple[Ids, Ids]:
+        """For each series of a decoder's table its point id and series id, or REFUSED twice. The table may have grown."""
         _, points, series = self._tables.get(id(table), (table, np.empty(0, np.int32), np.empty(0, np.int32)))
         if len(points) == len(table):
             return points, series

@@ -75,6 +75,7 @@ class Session:
     def write(self, batch: Batch, offsets: Offsets) -> list[RefusedRecord]:
         """One transaction. Returns what the database refused, in the order of the stream."""
         readings = [records for records in batch.readings if len(records)]
+        self._catalog.make_room()
         with self._transaction():
             ids = [self._catalog.of_table(records.table) for records in readings]
             points = self._catalog.of_points(
