@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from actors import topics as topics_actor
 from actors.context import Context, Status
 from stream.topics import BATCH_HEAD, MIB, SNAPSHOT_MAX, TOPICS, Plan, Priority, partition_bytes, plan, settings, topic
 from tests.kit.broker_actor import running
+from tests.kit.waiting import until
 
 GIB = 2**30
 
@@ -116,8 +118,15 @@ async def test_topics_are_made_checked_and_corrected_on_a_real_broker(tmp_path: 
         wrong = {"cleanup.policy": "delete", "retention.ms": "1000"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "state.validator", wrong)])
         await admin.delete_topics(["logs.sinks"])
-        with pytest.raises(topics_actor.Unfit, match=r"telemetry\.raw and 17 more topics have 2 partitions"):
-            await topics_actor.ensure(broker.bootstrap, GIB, 3)
+        wrong_number = Context(id="stream/topics", config={**config, "partitions": 3})
+        waiting = asyncio.create_task(topics_actor.run(wrong_number))
+        await until(lambda: wrong_number.reason)
+        assert wrong_number.status is Status.UNHEALTHY
+        assert "telemetry.raw and 17 more topics have 2 partitions" in str(wrong_number.reason)
+        assert "start the gateway again" in str(wrong_number.next_step)
+        wrong_number.stopping.set()
+        await asyncio.wait_for(waiting, 10)
+
         other = await ensured(config)
         assert other.facts["altered"] == ["state.validator"]
         assert other.facts["created"] == ["logs.sinks"]
