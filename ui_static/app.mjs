@@ -106,8 +106,8 @@ function App() {
       <${Header} state=${state} />
       <${Problems} problems=${state.health.problems} />
       <${Flow} flow=${state.flow} now=${now} select=${select} />
-      <${Values} values=${values} now=${now} leftOut=${state.points_left_out} paused=${paused} pause=${() => setPaused(!paused)} />
-      ${state.tree ? html`<${Tree} tree=${state.tree} now=${now} selected=${selected} select=${select} />` : null}
+      <${Values} values=${values} terminal=${state.terminal} now=${now} leftOut=${state.points_left_out} paused=${paused} pause=${() => setPaused(!paused)} />
+      ${state.tree ? html`<${Tree} tree=${state.tree} terminal=${state.terminal} now=${now} selected=${selected} select=${select} />` : null}
     </main>
     ${node ? html`<${Drawer} node=${node} twins=${named(state.tree, node.id.split("/").pop())} terminal=${state.terminal} close=${() => select("")} />` : null}
   </div>`;

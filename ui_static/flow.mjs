@@ -8,6 +8,12 @@ const TROUBLED_MAX = 6;
 
 const sum = (items, key) => items.reduce((total, item) => total + (item[key] ?? 0), 0);
 
+// Counted by the process that runs now: without the time the figure says nothing.
+function rejected(n, since, now) {
+  if (!n) return null;
+  return html`<span title="counted since this process was started">${count(n)} rejected${since ? ` in ${duration(now - since / 1e6)}` : ""}</span>`;
+}
+
 function Card({ item, select, children }) {
   const kind = tone(item.status);
   return html`<button class="card ${kind}" onClick=${() => select(item.id)} title=${item.reason ?? item.id}>
@@ -38,14 +44,16 @@ export function Flow({ flow, now, select }) {
   const adapter = (a) => html`<${Card} key=${a.id} item=${a} select=${select}>
     <span>${a.protocol}</span>
     ${a.last_reading_at ? html`<span>last ${duration(now - Date.parse(a.last_reading_at) / 1000)}</span>` : html`<span>no reading yet</span>`}
-    ${a.rejected ? html`<span>${count(a.rejected)} rejected</span>` : null}
+    ${rejected(a.rejected, a.since, now)}
   <//>`;
   const stage = (s) => html`<${Card} key=${s.id} item=${s} select=${select}>
     <span>${rate(s.read_rate)} in</span><span>lag ${count(s.lag)}</span>
-    ${s.refused ? html`<span>${count(s.refused)} rejected</span>` : null}
+    ${rejected(s.refused, s.since, now)}
   <//>`;
   const sink = (s) => html`<${Card} key=${s.id} item=${s} select=${select}>
     <span>lag ${count(s.lag)}</span>
+    ${s.catch_up_s ? html`<span>done in about ${duration(s.catch_up_s)}</span>` : null}
+    ${rejected(s.refused, s.since, now)}
     ${s.latency_p50_ms == null ? null : html`<span title="from arrival at the gateway until stored, median and 99th percentile">${milliseconds(s.latency_p50_ms)} / ${milliseconds(s.latency_p99_ms)}</span>`}
     ${s.breaker && s.breaker.state !== "closed" ? html`<b>breaker ${s.breaker.state}</b>` : null}
   <//>`;

@@ -1,7 +1,7 @@
 // The supervision tree: who lives, since when, how often restarted. Arrow keys walk it; Tab passes it in one step.
 import { html, useState } from "./vendor/htm-preact-3.1.1.mjs";
 import { Status } from "./parts.mjs";
-import { duration, tone } from "./words.mjs";
+import { duration, tone, typed } from "./words.mjs";
 
 const troubled = (node) => tone(node.status) !== "" && node.state !== "finished";
 
@@ -49,7 +49,7 @@ function Row({ node, level, now, closed, toggle, current, setCurrent, selected, 
   </tr>`;
 }
 
-export function Tree({ tree, now, selected, select }) {
+export function Tree({ tree, terminal, now, selected, select }) {
   const [closed, setClosed] = useState(new Set());
   const [search, setSearch] = useState("");
   const [only, setOnly] = useState(false);
@@ -67,7 +67,7 @@ export function Tree({ tree, now, selected, select }) {
     <div class="tools">
       <input type="search" placeholder="Search" aria-label="Search components" value=${search} onInput=${(e) => setSearch(e.target.value)} />
       <label><input type="checkbox" checked=${only} onChange=${() => setOnly(!only)} /> only those in trouble</label>
-      <span class="quiet">in a terminal: <code>streamforge tree</code></span>
+      <span class="quiet">in a terminal: <code>${typed(terminal, "tree")}</code></span>
     </div>
     <div class="sheet">
       <table role="treegrid" aria-label="Supervision tree">

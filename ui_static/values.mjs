@@ -1,11 +1,11 @@
 // The newest value of each point, with its quality, age and short past.
 import { html, useState } from "./vendor/htm-preact-3.1.1.mjs";
 import { Spark, Status } from "./parts.mjs";
-import { clock, count, duration, tone, value } from "./words.mjs";
+import { clock, count, duration, tone, typed, value } from "./words.mjs";
 
 const ROWS_MAX = 200;
 
-export function Values({ values, now, leftOut, paused, pause }) {
+export function Values({ values, terminal, now, leftOut, paused, pause }) {
   const [search, setSearch] = useState("");
   const [only, setOnly] = useState(false);
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
@@ -18,7 +18,7 @@ export function Values({ values, now, leftOut, paused, pause }) {
       <button onClick=${pause} aria-pressed=${paused}>${paused ? "Go on" : "Pause"}</button>
       <label><input type="checkbox" checked=${only} onChange=${() => setOnly(!only)} /> only not GOOD</label>
       <span class="quiet">${found.length > ROWS_MAX ? `first ${ROWS_MAX} of ${count(found.length)} points; search for others` : `${count(found.length)} points`}${leftOut ? `; ${count(leftOut)} or more have no room here` : ""}</span>
-      <span class="quiet">in a terminal: <code>streamforge tail telemetry.clean</code></span>
+      <span class="quiet">in a terminal: <code>${typed(terminal, "tail telemetry.clean")}</code></span>
     </div>
     <div class="sheet tall" tabindex="0" role="region" aria-label="Table of values">
       <table>
