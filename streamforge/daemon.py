@@ -216,7 +216,8 @@ def _summary(tree: Node) -> str:
 def share_memory(tree: Child) -> None:
     """Import what the workers need once, here: all processes are forked from this one and share what nobody writes to."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # Its threads would not survive the fork, only their stacks.
-    for module in dict.fromkeys(child.run.partition(":")[0] for _, child in walk(tree)):
+    wanted = (module for _, child in walk(tree) for module in (child.run.partition(":")[0], *child.imports))
+    for module in dict.fromkeys(wanted):
         try:
             importlib.import_module(module)
         except Exception as error:

@@ -62,6 +62,8 @@ class Child:
     """`module:Class`, imported when it is needed; `SUPERVISOR` for a supervisor."""
     config: dict[str, Any] = field(default_factory=dict)
     """Given to a worker as it is; JSON values only."""
+    imports: tuple[str, ...] = ()
+    """Modules that its process will import for this `config`, so that they can be imported once, before the processes are forked."""
     restart: Restart = Restart.PERMANENT
     when_exhausted: WhenExhausted = WhenExhausted.PARK
     restarts_max: int = 5

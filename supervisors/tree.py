@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from protocols import ADAPTERS
 from schemas.gateway import Gateway, SupervisionConfig
+from sinks import SINKS
 from supervisors.spec import Child, Restart, Strategy, WhenExhausted, supervisor, worker
 
 PERSON_S = 365 * 86_400.0
@@ -82,6 +84,7 @@ def _stages(
             f"{stage}-{i}",
             "actors.processor:ProcessorActor",
             {**shared, "stage": stage, "worker": i, "workers": count},
+            imports=(f"pipeline.{stage}",),
             **limits,
         )
         for stage, count in counts.items()
@@ -91,7 +94,13 @@ def _stages(
 
 def _sinks(gateway: Gateway, common: dict[str, Any], limits: dict[str, Any]) -> list[Child]:
     return [
-        worker(sink["id"], "actors.sink:SinkActor", {**common, "sink": sink}, **limits)
+        worker(
+            sink["id"],
+            "actors.sink:SinkActor",
+            {**common, "sink": sink},
+            imports=(_module(SINKS[sink["type"]]),),
+            **limits,
+        )
         for sink in gateway.sinks
         if sink.get("enabled", True)
     ]
@@ -99,7 +108,18 @@ def _sinks(gateway: Gateway, common: dict[str, Any], limits: dict[str, Any]) -> 
 
 def _adapters(gateway: Gateway, common: dict[str, Any], limits: dict[str, Any]) -> list[Child]:
     return [
-        worker(adapter["id"], "actors.adapter:AdapterActor", {**common, "adapter": adapter}, **limits)
+        worker(
+            adapter["id"],
+            "actors.adapter:AdapterActor",
+            {**common, "adapter": adapter},
+            imports=(_module(ADAPTERS[adapter["protocol"]]),),
+            **limits,
+        )
         for adapter in gateway.adapters
         if adapter.get("enabled", True)
     ]
+
+
+def _module(path: str) -> str:
+    """Of a `module:Class`."""
+    return path.partition(":")[0]

@@ -83,7 +83,7 @@ class _Writer:
 
     def _partitions(self, rows: Rows) -> set[Partition]:
         ends = np.searchsorted(self._joined.starts, rows, side="right") - 1
-        return {_partition(self._joined.sources[at]) for at in np.unique(ends)}
+        return {_partition(self._joined.sources[at]) for at in np.flatnonzero(np.bincount(ends))}
 
     def _clashing(self, rows: Rows, reason: str) -> set[Partition]:
         """The partition whose key the database named, or all of them if it named none."""
