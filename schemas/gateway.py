@@ -174,6 +174,7 @@ class AdapterConfig(Model):
     """What every adapter has. `defaults` are given to each point that does not say otherwise."""
 
     id: Name
+    """What paths, records and messages call it."""
     protocol: str
     """modbus_tcp, opcua, mqtt."""
     enabled: bool = True
@@ -306,6 +307,7 @@ class SinkConfig(Model):
     """What every sink has."""
 
     id: Name
+    """What paths and messages call it."""
     type: str
     enabled: bool = True
     topics: Annotated[list[str], Field(min_length=1)]

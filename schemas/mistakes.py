@@ -20,13 +20,14 @@ SHOWN_MAX = 60
 SECRET_KEYS = ("password", "secret", "token")
 
 OTHER_WORDS = {
-    "interval": "every", "period": "every", "poll_interval": "every", "scan_rate": "every", "rate": "every", "poll_rate": "every",
-    "name": "parameter id", "tag": "parameter", "ip": "host", "hostname": "host", "server": "host", "broker": "host",
+    "interval": "every", "period": "every", "poll_interval": "every", "scan_rate": "every", "rate": "every rate_of_change", "poll_rate": "every", "poll": "every",
+    "name": "parameter id", "tag": "parameter", "ip": "host endpoint", "hostname": "host endpoint dsn", "server": "host endpoint dsn", "broker": "host",
+    "host": "endpoint dsn", "port": "endpoint dsn", "database": "dsn", "dbname": "dsn", "user": "dsn", "address": "host endpoint node",
     "url": "endpoint dsn host", "slave": "unit_id unit", "slave_id": "unit_id unit", "unit": "unit_id", "datatype": "type", "data_type": "type",
-    "username": "user", "register": "address", "factor": "scale", "gain": "scale", "device": "asset", "nodeid": "node", "node_id": "node",
+    "username": "user dsn", "register": "address", "factor": "scale", "gain": "scale", "device": "asset", "nodeid": "node", "node_id": "node",
     "tags": "points", "registers": "points", "kind": "type", "connection": "dsn", "uri": "dsn endpoint", "topic": "topics",
     "schema": "schema_name", "prefix": "table_prefix", "min": "range", "max": "range", "timeout": "response_timeout request_timeout write_timeout",
-    "driver": "protocol type", "modbus": "modbus_tcp", "opc_ua": "opcua", "opc": "opcua", "postgresql": "postgres", "timescaledb": "postgres",
+    "devices": "adapters", "sources": "adapters", "inputs": "adapters", "outputs": "sinks", "destinations": "sinks", "driver": "protocol type", "modbus": "modbus_tcp", "opc_ua": "opcua", "opc": "opcua", "postgresql": "postgres", "timescaledb": "postgres",
 }  # fmt: skip
 """What people of other tools write, and what it is called here: the first of these that is known."""
 
@@ -73,8 +74,9 @@ def closest(given: str, known: Iterable[str]) -> list[str]:
         if ours:
             return ours
     others = {other: name for other, ours in OTHER_WORDS.items() for name in ours.split()[:1] if name in names}
-    for words in (names, {other: names[ours] for other, ours in others.items()}):
-        close = difflib.get_close_matches(word, words, n=1)
+    like = 0.6 if len(word) < 4 else 0.7
+    for words, least in ((names, like), ({other: names[ours] for other, ours in others.items()}, 0.85)):
+        close = difflib.get_close_matches(word, words, n=1, cutoff=least)
         if close:
             return [words[close[0]]]
     return []

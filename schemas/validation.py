@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args, get_origin
@@ -85,11 +86,11 @@ def _of_fields(error: ValidationError, model: type[BaseModel], data: Any) -> lis
     """Every mistake that one field can know of itself."""
     found = [_located(model, data, detail) for detail in error.errors(include_url=False)]
     found = [one for one in found if not isinstance(one.detail.get("ctx", {}).get("error"), CrossMistakes)]
-    misspelt = {(*one.steps[:-1], name) for one in found for name in _probably(one)}
+    misspelt = Counter((*one.steps[:-1], name) for one in found for name in _probably(one))
     groups: dict[Where, list[_Found]] = {}
     for one in found:
         deeper = any(len(o.steps) > len(one.steps) and o.steps[: len(one.steps)] == one.steps for o in found)
-        named_otherwise = one.detail["type"] == "missing" and one.steps in misspelt
+        named_otherwise = one.detail["type"] == "missing" and misspelt[one.steps] == 1
         if not (one.in_branch and deeper) and not named_otherwise:
             groups.setdefault(one.steps, []).append(one)
     return [mistake for group in groups.values() for mistake in _of_one_place(group)]
@@ -189,8 +190,9 @@ def _wanted(one: _Found) -> str | None:
         names = _names(detail)
         return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
     if kind in {"model_type", "model_attributes_type"}:
-        needed = [name for m in one.models[-1:] for name, field in m.model_fields.items() if field.is_required()]
-        return f"a section, as {{{', '.join(f'{name}: ...' for name in needed) or 'key: value'}}}"
+        fields = [(name, field) for m in one.models[-1:] for name, field in m.model_fields.items()]
+        needed = [name for name, field in fields if field.is_required()] or [name for name, _ in fields[:1]]
+        return f"a section, as {{{', '.join(f'{name}: ...' for name in needed)}}}"
     return WANTED.get(kind)
 
 
@@ -292,6 +294,8 @@ def _from_validator(one: _Found, error: Exception) -> list[Mistake]:
     if given is None and text.startswith("is not"):
         return [Mistake(place, f"has no value; right would be {text.rpartition('right would be ')[2]}")]
     known = shown(given, place)
-    if text.startswith(("is ", "has ", "does ", "holds ", "contains ")) and not isinstance(given, dict):
+    if text.startswith(("is ", "has ", "does ", "holds ", "contains ", "would ", "of ")) and not isinstance(
+        given, dict
+    ):
         return [Mistake(place, f"{known} {text}", known)]
     return [Mistake(place, text, None if isinstance(given, dict) else known)]

@@ -98,17 +98,26 @@ def _each(source: Source, section: str, kind: str, table: dict[str, str], proble
             continue  # Gateway's own check has said so
         name = entry.get(kind)
         if not isinstance(name, str) or name not in table:
-            given = f"{shown(name)} is not known" if name is not None else "is missing"
             likely = _likely(entry, kind, table)
-            guess = "" if likely is None else f"; did you mean `{likely}`?"
-            message, place = f"{given}; right would be one of {', '.join(table)}{guess}", (*where, kind)
-            problems.append(Problem(source.name, source.line(place), as_text(place), message, shown(name)))
+            problems += _unknown_kind(source, (*where, kind), entry, table, likely)
             if likely is None:
                 continue
             entry, name = {**entry, kind: likely}, likely
         validated = _validated(_model(table[name]), source, where, problems, entry)
         if validated is not None:
             yield validated
+
+
+def _unknown_kind(
+    source: Source, place: Where, entry: dict[str, Any], table: dict[str, str], likely: str | None
+) -> list[Problem]:
+    name, kind = entry.get(str(place[-1])), str(place[-1])
+    if name is None and any(closest(str(key), (kind,)) for key in entry if key != "id"):
+        return []  # said of the key that was meant to be it
+    given = f"{shown(name)} is not known" if name is not None else "is missing"
+    guess = f"; did you mean `{likely}`?" if likely and name is not None else ""
+    message = f"{given}; right would be one of {', '.join(table)}{guess}"
+    return [Problem(source.name, source.line(place), as_text(place), message, None if name is None else shown(name))]
 
 
 def _model(path: str) -> Any:

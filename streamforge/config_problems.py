@@ -35,8 +35,11 @@ class Problem:
         return f"{place}: {kind}{path}{self.message}{step}"
 
     def as_json(self) -> dict[str, Any]:
-        found = re.search(r"; right would be (.*)| is not ((?:an?|one|text|true|two)\b.*)", self.message)
-        wanted = found and (found[1] or found[2])
+        found = re.search(
+            r"; right would be (.*)| is not ((?:an?|one|text|true|two)\b.*)|(?:is missing \(|Known are |known are )([^()]*)",
+            self.message,
+        )
+        wanted = found and (found[1] or found[2] or found[3])
         return {
             "severity": self.severity, "file": self.file, "line": self.line, "path": self.path,
             "message": self.message, "given": self.given, "wanted": wanted, "next_step": self.next_step,

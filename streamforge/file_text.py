@@ -35,8 +35,7 @@ def read_text(path: Path) -> str:
         if not path.is_file():
             raise Unreadable("is a device or a pipe and not a file; right would be a YAML file")
         if path.stat().st_size > SIZE_MAX:
-            size = f"{path.stat().st_size / 2**20:.0f} MiB long"
-            raise Unreadable(f"is {size}, which no gateway file is; right would be at most {SIZE_MAX // 2**20} MiB")
+            raise Unreadable("is longer than any gateway file; right would be at most 16 MiB")
         content = path.read_bytes()
     except OSError as error:
         user = pwd.getpwuid(os.geteuid()).pw_name

@@ -116,7 +116,7 @@ class ModbusPoint(PointConfig):
     def _fits_a_coil(self) -> Unfit:
         if not self.holds_bits:
             return
-        right = f"does not fit a {self.place[0].name}, which is one bit; right would be type: bool alone"
+        right = "does not fit a coil or discrete input, which is one bit; right would be type: bool alone"
         for name in ("bit", "bits", "length", "scale", "offset"):
             if vars(self).get(name) is not None:
                 yield (name,), f"{name} {right}"

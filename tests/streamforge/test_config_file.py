@@ -147,7 +147,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path):
         load(tmp_path / "wide.yaml")
     with (tmp_path / "huge.yaml").open("wb") as file:
         file.truncate(SIZE_MAX + 1)
-    with pytest.raises(Invalid, match="17 MiB long|16 MiB long, which no gateway file is; right would be at most"):
+    with pytest.raises(Invalid, match="is longer than any gateway file; right would be at most 16 MiB"):
         load(tmp_path / "huge.yaml")
     (tmp_path / "marked.yaml").write_text(GOOD, encoding="utf-8-sig")
     assert load(tmp_path / "marked.yaml").version == load_text(GOOD).version
@@ -203,3 +203,54 @@ def test_what_could_only_fail_later_is_refused_now(extra, words):
         text.replace(GOOD[GOOD.index("rules:") : GOOD.index("aggregates:")], "") if extra.startswith("rules") else text
     )
     assert words in "\n".join(mistakes(text + extra + "\n"))
+
+
+def test_each_thing_that_is_no_gateway_file_is_told_what_would_be_right(tmp_path: Path):
+    (tmp_path / "gateway.yaml").write_text(GOOD)
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "program.yaml").write_bytes(b"\x7fELF\x02\x01\x01\0\0\0")
+    (tmp_path / "table.xlsx").write_bytes(b"PK\x03\x04\x14\0")
+    (tmp_path / "packed.yaml").write_bytes(b"\x1f\x8b\x08\0")
+    (tmp_path / "link.yaml").symlink_to("nothing.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "plant.yml").write_text(GOOD)
+    for name, words in {
+        "gatewy.yaml": "is not there; right would be the path of a gateway file, as /etc/streamforge/gateway.yaml; did you mean",
+        "far/gateway.yaml": "far is no directory; right would be",
+        "one": "is a directory; right would be a YAML file; did you mean .*/one/plant.yml",
+        "empty.yaml": "is empty; right would be at least `gateway:",
+        "program.yaml": "is a binary file and no text; right would be",
+        "table.xlsx": "is an archive or an office document; right would be",
+        "packed.yaml": "is compressed with gzip; right would be",
+        "link.yaml": "is a link to nothing.yaml, which is not there; right would be",
+        "pipe.yaml": "is a device or a pipe and not a file; right would be",
+    }.items():
+        with pytest.raises(Invalid, match=words):
+            load(tmp_path / name)
+
+
+def test_a_merge_key_is_one_mistake_and_what_it_merges_goes_on():
+    text = GOOD.replace("    host: 192.0.2.14\n", "    <<: {host: 192.0.2.14, port: 503}\n    port: 502\n")
+    (found,) = mistakes(text)
+    assert found.startswith(
+        "f.yaml:6: adapters[0].<<: merges what stands elsewhere, which is not taken here; right would be"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\n\tb: 2\n",
+        "gateway: *x\n",
+        "<<<<\n>>>>: {[\n",
+        "a: [1, 2\n",
+        "a: 'x\n",
+        "[s]\nid = 3\n",
+        "a: @x\n",
+        "a: ]\n",
+    ],
+)
+def test_what_is_no_yaml_is_told_what_would_be_right(text):
+    (found,) = mistakes(text)
+    assert "; right would be " in found
