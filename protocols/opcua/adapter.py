@@ -86,7 +86,7 @@ class OpcUaAdapter(Adapter):
             recovery = Recovery(link, config, receipts, self._counters, made.deliver, made.pending)
             await recovery.run()
             made.leave_hole(recovery.hole)
-            await made.create()  # at once, so that hardly a sample falls between the two
+            await made.create()  # before the one before ends, so that no sample falls between the two
             await recovery.finish()
             made.begin()
         except BaseException:
@@ -154,7 +154,7 @@ class OpcUaAdapter(Adapter):
         bad = [f"{i.point.asset}/{i.point.parameter}: {i.problem}" for i in self._items if i.problem]
         if len(bad) > _SHOWN:
             bad = [*bad[:_SHOWN], f"and {len(bad) - _SHOWN} more points"]
-        counters = {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
+        counters: dict[str, float] = {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
         said = sentences + bad
         return Health(said, counters, step(STEPS, "; ".join(said[:1]), self._named))
 

@@ -148,7 +148,7 @@ async def test_an_unknown_server_is_refused_until_a_person_moves_its_certificate
         await Tap(plc).next("temp")
 
 
-async def test_a_server_is_trusted_through_a_chain_that_it_shows(tmp_path):
+async def test_a_server_is_trusted_through_a_chain_that_it_shows(tmp_path, caplog):
     root = server_certificate(name="Plant CA", uri=None, hosts=(), private=key(1), is_authority=True)
     middle = server_certificate(name="Line CA", uri=None, hosts=(), private=key(4), is_authority=True, issuer=root)
     certificate, private = server_certificate(issuer=middle).write(tmp_path / "server")
@@ -162,8 +162,13 @@ async def test_a_server_is_trusted_through_a_chain_that_it_shows(tmp_path):
         with pytest.raises(NotConnected, match=r"nor an authority that signed it .* issued by CN=Line CA"):
             await plc.connect()
         (tmp_path / "trusted" / "root.der").write_bytes(root.der)
-        await plc.connect()
-        await Tap(plc).next("temp")
+        with caplog.at_level("WARNING"):
+            await plc.connect()
+            await Tap(plc).next("temp")
+            await plc.connect()
+        said = [r.getMessage() for r in caplog.records if "no revocation list" in r.getMessage()]
+        assert len(said) == 2, "once for each authority, however often it connects"
+        assert str(tmp_path / "crl") in said[0]
     await on(server.stop())
 
 
