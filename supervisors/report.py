@@ -131,14 +131,16 @@ def _children(path: str, child: ChildState, seen: Seen) -> list[Node]:
 
 
 def _status(child: ChildState, seen: Seen) -> tuple[Status, str | None]:
-    """What the child says of itself while it runs; else what its phase says of it."""
+    """What the child says of itself while it runs, or while it waits for something before it can; else what its phase says of it."""
     match child.phase:
         case Phase.RUNNING:
             return Status(seen.said.get("status", Status.HEALTHY)), seen.said.get("reason")
         case Phase.WAITING:
             return Status.STARTING, "waits for its turn to start"
         case Phase.STARTING:
-            return Status.STARTING, seen.said.get("reason")
+            said = Status(seen.said.get("status", Status.STARTING))
+            waits = not child.spec.is_supervisor and said in {Status.DEGRADED, Status.UNHEALTHY}
+            return said if waits else Status.STARTING, seen.said.get("reason")
         case Phase.BACKOFF:
             return Status.UNHEALTHY, f"starts again in a moment; {_last_line(child.reason)}"
         case Phase.FAILED:
@@ -155,7 +157,7 @@ def _next_step(child: ChildState, seen: Seen) -> str | None:
     """What the worker itself says a person should do; None where it knows no better than the general advice."""
     if child.phase in {Phase.BACKOFF, Phase.FAILED}:
         return seen.next_step
-    step: str | None = seen.said.get("next_step") if child.phase is Phase.RUNNING else None
+    step: str | None = seen.said.get("next_step") if child.phase in {Phase.STARTING, Phase.RUNNING} else None
     return step
 
 
