@@ -31,6 +31,8 @@ class Item:
     """Why it brings nothing, for people."""
     deadband_here: bool = False
     """The server cannot apply the deadband, or it is a poll."""
+    hole: str | None = None
+    """Why values may be missing before the next one: that one says it."""
     _last: Reading | None = field(default=None)
     _before: Reading | None = field(default=None)
     """The last that was not BAD, while BAD is what was told since."""
@@ -59,7 +61,7 @@ class Item:
             if made.value is None:
                 self.problem = made.reason
         self._last = made
-        return self._still(made, value) if self._before else made
+        return self._after_hole(self._still(made, value) if self._before else made)
 
     def _still(self, made: Reading, value: DataValue) -> Reading:
         """A sample that was told before the BAD, and still holds, says so at the time at which the server says it: at its own old
@@ -75,10 +77,16 @@ class Item:
         ):
             return made
         self.counters["still_holds"] += 1
-        said = f"holds since {values.instant(made.device_time)}"
-        reason = f"{said}; {made.reason}" if made.reason else said
         now = values.micros(value.server_time)
-        return replace(made, device_time=now if now and now > made.device_time else None, reason=reason)
+        told = _saying(made, f"holds since {values.instant(made.device_time)}")
+        return replace(told, device_time=now if now and now > made.device_time else None)
+
+    def _after_hole(self, made: Reading) -> Reading:
+        """Not part of `_last`: what is the same sample as the last one followed no hole."""
+        if self.hole is None or made.status is Quality.BAD:
+            return made
+        hole, self.hole = self.hole, None
+        return _saying(made, f"values before this one may be lost: {hole}")
 
     def fail(self, reason: str) -> Reading | None:
         """The node cannot be had: one BAD reading, unless the last one was BAD already, then silence."""
@@ -110,6 +118,10 @@ class Item:
         if same and (self.config.mode == "poll" or new.device_time is not None):
             return True
         return self.deadband_here and _within(self.config.deadband, last.value, new.value)
+
+
+def _saying(made: Reading, words: str) -> Reading:
+    return replace(made, reason=f"{words}; {made.reason}" if made.reason else words)
 
 
 def _within(deadband: float | None, old: Value, new: Value) -> bool:

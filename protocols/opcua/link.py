@@ -149,7 +149,7 @@ class Link:
         with suppress(ua.UaStatusCodeError):
             await self.ask(self.session.delete_subscriptions([subscription]), "DeleteSubscriptions")
 
-    async def close(self, delete_subscriptions: bool = True) -> bool:
+    async def close(self, *, delete_subscriptions: bool = True) -> bool:
         """End the session if the server still listens; never longer than a moment, never an exception for a peer that is gone.
 
         True if the server agreed.

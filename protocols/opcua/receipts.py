@@ -58,9 +58,11 @@ class Receipts:
         """The last message given to the reader, and the last one the stream has; 0 for none."""
         self.acknowledge: list[int] = []
         """What the next Publish request may tell the server."""
+        self.refused_to: str | None = None
+        """Settings with which the server refused to hand a subscription over."""
         self._open: deque[tuple[int, bool]] = deque()
         """Messages the stream does not have yet, in order, and whether they have readings."""
-        self._is_loaded = self._is_behind = False
+        self._is_loaded = False
 
     @property
     def waiting(self) -> bool:
@@ -68,24 +70,26 @@ class Receipts:
         return bool(self._open)
 
     @property
-    def settled(self) -> bool:
-        """The server need keep nothing for us."""
-        return not self._open and not self._is_behind
+    def worth_keeping(self) -> bool:
+        """The next connection can take the subscription over, as far as is known."""
+        return self.mark is not None and self.mark.settings != self.refused_to
 
     def begin(self, subscription: int, mark: Mark | None) -> None:
         """A new subscription, or with 0 none."""
         self.subscription, self.mark = subscription, mark
         self.handed = self.delivered = 0
-        self._is_behind = False
         self.acknowledge.clear()
         self._open.clear()
         self._write()
+
+    def handed_over(self, agreed: bool) -> None:
+        """Whether the server hands subscriptions over: one it does not is deleted at the end of a connection, not kept."""
+        self.refused_to = None if agreed or self.mark is None else self.mark.settings
 
     def resume(self) -> None:
         """A new connection: what was not handed on was forgotten with the one before, and is to be asked for again."""
         if not self._is_loaded:
             self._load()
-        self._is_behind = self.mark is not None
         self.acknowledge.clear()
         while self._open and distance(self.handed, self._open[-1][0]) > 0:
             self._open.pop()
@@ -127,6 +131,7 @@ class Receipts:
             return
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             found = json.loads(self._file.read_text())
+            self.refused_to = found.pop("refused_to", None)
             delivered = int(found.pop("delivered"))
             mark = Mark(str(found["settings"]), int(found["started"]), int(found["subscription"]))
             self.mark, self.subscription, self.handed, self.delivered = mark, mark.subscription, delivered, delivered
@@ -134,7 +139,10 @@ class Receipts:
     def _write(self) -> None:
         if self._file is None:
             return
-        text = json.dumps({**asdict(self.mark), "delivered": self.delivered}) if self.mark else ""
+        told: dict[str, object] = {**asdict(self.mark), "delivered": self.delivered} if self.mark else {}
+        if self.refused_to is not None:
+            told["refused_to"] = self.refused_to
+        text = json.dumps(told) if told else ""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,9 +1,10 @@
 """After a lost connection: fetch what the server kept of the subscription before, so that what it sampled meanwhile is not lost.
 
-TransferSubscriptions brings the old subscription into the new session, Republish its messages that the stream does not have, a few
-Publish requests what has queued up since; then subscription.py makes a new one, and the old one is deleted. Why not go on with the old one:
-servers differ in what they do after a transfer (some never publish again, some repeat no current values), and a new subscription
-always starts with all values. What the server no longer has is lost: its retransmission queue and its subscription's life are bounds.
+TransferSubscriptions brings the old subscription into the new session, Republish its messages that the stream does not have. Then
+subscription.py makes a new one, and only when that samples, Publish requests bring what the old one has sampled until now; then it is
+deleted. What both sampled, subscription.py takes once. Why not go on with the old one: servers differ in what they do after a
+transfer (some never publish again, some repeat no current values), and a new subscription always starts with all values. What the
+server no longer has is lost: its retransmission queue and its subscription's life are bounds.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.link import Link
 from protocols.opcua.receipts import Mark, Receipts, distance, next_number
 
-_LEAST_WAIT_S, _MOST_WAIT_S = 0.5, 2.0
-"""How long the server may take to hand out what has queued up."""
+_LEAST_WAIT_S, _MOST_WAIT_S = 0.5, 10.0
+"""Bounds of how long the server may take until it publishes what has queued up."""
+_DRAINED_WITHIN_S = 30.0
+"""How long it may take to hand out very much of it."""
 _STORED_WITHIN_S = 10.0
 """How long the old subscription is kept for messages that the stream has not taken yet."""
 _MOST_STRAYS = 50
@@ -39,7 +42,8 @@ def mark_of(link: Link, config: OpcUaConfig, subscription: int) -> Mark | None:
     if link.started is None:
         return None
     points = [p.model_dump(mode="json") for p in config.points]
-    told = json.dumps([config.endpoint, points], sort_keys=True).encode()
+    login = [config.user, config.security.policy]
+    told = json.dumps([config.endpoint, login, points], sort_keys=True).encode()
     return Mark(hashlib.sha256(told).hexdigest(), link.started, subscription)
 
 
@@ -51,34 +55,44 @@ class Recovery:
     counters: Counter[str]
     deliver: Callable[[binary.Notification], None]
     pending: set[asyncio.Task[bytes]]
-    """Publish requests that are not answered yet: they are then the next subscription's."""
+    """Publish requests that are not answered yet, or by the next subscription: they are then that one's."""
+    hole: str | None = None
+    """Why values may be missing between the connection before and this one."""
     _old: int | None = None
     _fetched: int = 0
     _next: int = 1
     """Sequence number after the last one."""
 
     async def run(self) -> None:
-        """Fetch everything; the old subscription stays until `finish`. Raises NotConnected."""
+        """Take it over and fetch what was sent; it goes on sampling until `finish`. Raises NotConnected."""
         self.receipts.resume()
         mark = self.receipts.mark
         if mark is None:
             return
         if mark != mark_of(self.link, self.config, mark.subscription):
-            _log.info("%s: server or points are new, the subscription before is left alone", self.config.endpoint)
+            await self._leave(mark)
             return
         available = await self._transfer(mark.subscription)
         if available is None:
             return
         await self._fetch(mark.subscription, available)
-        await self._drain(mark.subscription)
-        await self._fetch_strays(mark.subscription)
         self._old = mark.subscription
-        _log.info("%s: %d messages of the subscription before were fetched", self.config.endpoint, self._fetched)
+
+    async def _leave(self, mark: Mark) -> None:
+        """Its handles would name other points. The same start of the server has it still: it need not wait there for its end."""
+        _log.info("%s: server or settings are new, the subscription before is of no use", self.config.endpoint)
+        self.hole = "its settings were changed" if mark.started == self.link.started else "the server was started anew"
+        if mark.started == self.link.started and await self._transfer(mark.subscription) is not None:
+            await self.link.forget(mark.subscription)
 
     async def finish(self) -> None:
-        """Delete it once the stream has what was fetched: until then the server's copy is the only safe one. Raises NotConnected."""
+        """To be called when the next subscription samples. Fetch the rest, and delete it once the stream has what was fetched:
+        until then the server's copy is the only safe one. Raises NotConnected."""
         if self._old is None:
             return
+        await self._drain(self._old)
+        await self._fetch_strays(self._old)
+        _log.info("%s: %d messages of the subscription before were fetched", self.config.endpoint, self._fetched)
         end = time.monotonic() + _STORED_WITHIN_S
         while self.receipts.waiting and time.monotonic() < end:  # noqa: ASYNC110 - asked ten times a second, once a connect
             await asyncio.sleep(0.1)
@@ -95,8 +109,12 @@ class Recovery:
         except ua.UaStatusCodeError as refused:
             result, code = None, refused.code
         if result is not None and not result.StatusCode.is_bad():
+            self.receipts.handed_over(True)
             return list(result.AvailableSequenceNumbers or [])
         self.counters["transfers_refused"] += 1
+        self.hole = f"the server did not hand over the subscription before ({quality.name(code)})"
+        if code not in _GONE:
+            self.receipts.handed_over(False)
         _log.warning(
             "%s: TransferSubscriptions: %s. What was on its way when the connection was lost cannot be fetched%s",
             self.config.endpoint, quality.words(code), "" if code in _GONE else _hint(self.config),
@@ -126,29 +144,38 @@ class Recovery:
         return message.sequence == number and self._give(message)
 
     async def _drain(self, subscription: int) -> None:
-        """Messages that were never sent: the server answers at once if it has any, else with a sign of life or not at all."""
-        patience = min(_MOST_WAIT_S, max(_LEAST_WAIT_S, 2 * self.config.publishing_interval))
-        end = time.monotonic() + patience
-        while True:
+        """Messages that were never sent. One that comes at once may be older than the last samples, so a publishing interval is
+        waited for, unless a sign of life says before that nothing is left."""
+        begun = time.monotonic()
+        end = begun + min(_MOST_WAIT_S, max(_LEAST_WAIT_S, 1.5 * self.config.publishing_interval))
+        more = True
+        while more or time.monotonic() < end:
             asked = asyncio.create_task(self.link.publish(ua.PublishRequest()))
             self.pending.add(asked)
             await asyncio.wait({asked}, timeout=max(0.0, end - time.monotonic()))
             if not asked.done():
                 return
-            self.pending.discard(asked)
             try:
                 published = binary.publish_response(asked.result())
             except (ua.UaStatusCodeError, binary.Refused, binary.Malformed):
+                self.pending.discard(asked)
                 return
-            if published.subscription == subscription and not published.notification.keep_alive:
-                self._give(published.notification)
-            if not published.more or time.monotonic() > end:
+            if published.subscription != subscription:
+                more = False
+                continue
+            self.pending.discard(asked)
+            if published.notification.keep_alive:
                 return
+            self._give(published.notification)
+            more = published.more and time.monotonic() < begun + _DRAINED_WITHIN_S
+            if more:
+                end = max(end, time.monotonic() + _LEAST_WAIT_S)
 
     def _give(self, message: binary.Notification) -> bool:
         """A number too large shows messages the server no longer has."""
         if (lost := distance(self._next, message.sequence)) > 0:
             self.counters["messages_lost"] += lost
+            self.hole = f"the server did not keep {lost} messages"
         self._next = next_number(message.sequence)
         self._fetched += 1
         self.counters["recovered_messages"] += 1

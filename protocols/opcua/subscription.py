@@ -23,6 +23,7 @@ from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.inbox import Inbox
 from protocols.opcua.items import Item
 from protocols.opcua.link import Link
+from protocols.opcua.overlap import Overlap
 from protocols.opcua.receipts import Receipts, distance, next_number
 from protocols.opcua.recovery import mark_of
 from protocols.opcua.watchdog import Action, Watch
@@ -70,6 +71,9 @@ class Subscription:
     """Sequence number of the next message."""
     _is_first: bool = True
     """No message of this subscription has come yet."""
+    _has_begun: bool = False
+    """What comes is no longer the subscription's before."""
+    _overlap: Overlap = field(default_factory=Overlap)
     _resent_at: float = -math.inf
     _window: int = _WINDOW
     _hold_until: float = 0
@@ -90,6 +94,8 @@ class Subscription:
     def begin(self) -> None:
         """From now on it is this one whose messages count."""
         self.receipts.begin(self.id, mark_of(self.link, self.config, self.id))
+        self._has_begun = self._is_first = True
+        self._expected = 1
         self.watch = watchdog.pause(self.watch, _now())
 
     async def _create(self) -> float:
@@ -104,8 +110,7 @@ class Subscription:
             PublishingEnabled=True,
         )
         made = await self.link.ask(self.link.session.create_subscription(parameters, _ignore), "CreateSubscription")
-        self.id, self._expected, self._gone = made.SubscriptionId, 1, None
-        self._is_first = True
+        self.id, self._gone = made.SubscriptionId, None
         self._tell_revised(made)
         keep_alive = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
         return float(max(self.config.watchdog or max(2 * keep_alive, _SHORTEST_BOUND_S), 1.5 * keep_alive))
@@ -127,6 +132,12 @@ class Subscription:
     async def _monitor_all(self) -> None:
         known = [i for i in self.items if i.config.mode == "subscribe" and i.node_id is not None]
         await self.add(known)
+
+    def leave_hole(self, why: str | None) -> None:
+        """Have the next value of each point say that others may be missing before it; None: there is no hole."""
+        for item in self.items:
+            if why is not None and item.config.mode == "subscribe":
+                item.hole = why
 
     async def add(self, items: list[Item]) -> None:
         """Watch these as well. Raises NotConnected, UaStatusCodeError."""
@@ -243,7 +254,7 @@ class Subscription:
             if handle >= len(self.items):
                 continue
             item = self.items[handle]
-            made = item.take(value)
+            made = None if self._is_repeat(handle, value) else item.take(value)
             if made is not None:
                 readings.append(made)
             if value.status in quality.NODE_GONE:
@@ -253,6 +264,15 @@ class Subscription:
         self.inbox.put(readings, (self.receipts.subscription, message.sequence))
         if message.status_change is not None and quality.severity(message.status_change) is not Quality.GOOD:
             self._gone = f"the server ended the old one ({quality.words(message.status_change)})"
+
+    def _is_repeat(self, handle: int, value: binary.DataValue) -> bool:
+        if not self._has_begun:
+            self._overlap.note(handle, value)
+            return False
+        if not self._overlap.repeats(handle, value):
+            return False
+        self.counters["same_again"] += 1
+        return True
 
     async def _fetch_missing(self, missing: int, up_to: int) -> None:
         """Ask for messages that were sent but never arrived. Raises NotConnected.
@@ -316,9 +336,9 @@ class Subscription:
         """Raises NotConnected."""
         self.counters["subscriptions_recreated"] += 1
         self.trouble, self._unproven = why, True
-        await self.link.forget(self.id)
         try:
-            bound = await self._create()
+            bound = await self._replace()
+            self.leave_hole(why)
             self.begin()
             self.watch = replace(self.watch, since=_now(), bound=bound)
             self._send_again()
@@ -326,6 +346,20 @@ class Subscription:
         except ua.UaStatusCodeError as refused:
             words = quality.words(refused.code)
             raise NotConnected(f"{self.config.endpoint}: the server refuses a new subscription: {words}") from None
+
+    async def _replace(self) -> float:
+        """First the new one, which a server that hangs does not make: it then keeps what the old one has for the next session.
+
+        But one after the other at a server that has room for one only.
+        """
+        old = self.id
+        try:
+            bound = await self._create()
+        except ua.UaStatusCodeError:
+            await self.link.forget(old)
+            return await self._create()
+        await self.link.forget(old)
+        return bound
 
 
 def _now() -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -123,6 +124,15 @@ class OpcUaServer:
                 await asyncio.sleep(every)  # its pace
 
         self._tickers.append(asyncio.create_task(count()))
+
+    def hang(self, seconds: float) -> None:
+        """Do nothing at all, though connections stand, as a controller that is too busy; to be called on its own loop."""
+        time.sleep(seconds)  # its pace
+
+    async def forget_subscriptions(self) -> None:
+        """Those of earlier tests too, which live on for the next connection that would take them over."""
+        while self.subscriptions:
+            await self.subscriptions.popitem()[1].stop()
 
     async def stop(self) -> None:
         """As if the plug was pulled: connections die first, then nobody listens; sessions are forgotten."""

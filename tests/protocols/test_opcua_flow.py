@@ -29,9 +29,10 @@ def plant():
 
 
 @pytest.fixture(autouse=True)
-def nothing_swallowed(plant):
+async def nothing_swallowed_and_nothing_left(plant):
     yield
     plant.server.swallow, plant.server.swallowed = (lambda _: False), 0
+    await plant(plant.server.forget_subscriptions())
 
 
 @asynccontextmanager
@@ -53,7 +54,7 @@ async def lost(plc, deadline_s=8):
     async with asyncio.timeout(deadline_s):
         while True:
             try:
-                await plc.adapter.read()
+                (await plc.adapter.read()).delivered()
             except (NotConnected, SilentServer) as end:
                 return end
 
@@ -135,8 +136,10 @@ async def test_after_a_given_up_session_a_sign_of_life_starts_over(plant):
         await lost(plc)
         plant.server.swallow = lambda _: False
         await plc.adapter.close()
+        signs = plc.health().counters.get("keep_alives", 0)
         await plc.adapter.connect()
         await plc.next("temp")
+        await soon(lambda: plc.health().counters.get("keep_alives", 0) > signs)
         plant.server.swallow = lambda _: True
         assert isinstance(await lost(plc), NotConnected)
 
