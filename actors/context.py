@@ -61,7 +61,6 @@ class Context:
     """Called with each of them, on this loop."""
     on_watch: Callable[[], None] = _ignore
     on_command: Callable[[str, str], Awaitable[dict[str, Any]]] = _nobody
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ready(self) -> None:
         """Tell the supervisor that the start is done: the next child may start."""
@@ -87,15 +86,7 @@ class Context:
 
     def take_tree(self, tree: dict[str, Any]) -> None:
         self.tree = tree
-        news, self._news = self._news, asyncio.Event()
-        news.set()
         self.on_tree(tree)
-
-    async def next_tree(self) -> dict[str, Any]:
-        """Wait for the next report; any number of tasks may."""
-        await self._news.wait()
-        assert self.tree is not None
-        return self.tree
 
     async def command(self, name: str, target_id: str, *, within_s: float = 30.0) -> dict[str, Any]:
         """Have the tree do something to a component, named by its path or, if that is unambiguous, its last part.

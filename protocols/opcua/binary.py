@@ -103,14 +103,6 @@ def service_fault(data: bytes) -> int | None:
     return None
 
 
-def data_value(data: bytes) -> DataValue:
-    """One DataValue that fills `data`. Raises Malformed."""
-    value, end = _guarded(lambda d: _data_value(d, 0, 0), data)
-    if end != len(data):
-        raise Malformed(f"{len(data) - end} bytes follow the value")
-    return value
-
-
 def _guarded(decode: Callable[[bytes], T], data: bytes) -> T:
     try:
         return decode(data)

@@ -131,14 +131,6 @@ async def test_a_command_without_answer_ends_with_the_deadline() -> None:
         await Context("a", {}, on_command=never).command("restart", "b", within_s=0.02)
 
 
-async def test_everybody_waiting_for_the_tree_gets_it() -> None:
-    context = Context("a", {})
-    waiting = [asyncio.create_task(context.next_tree()) for _ in range(3)]
-    await asyncio.sleep(0)  # one turn of the loop, in which all of them begin to wait
-    context.take_tree({"id": "root"})
-    assert await asyncio.gather(*waiting) == [{"id": "root"}] * 3
-
-
 def test_only_a_changed_status_is_news() -> None:
     told: list[int] = []
     context = Context("a", {}, on_health=lambda: told.append(1))

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from actors.context import Context, Status
 from actors.io_actor import IoActor
@@ -96,17 +97,30 @@ class Stuck(IoActor):
 async def serve(context: Context) -> None:
     """A console for tests on the Unix socket `config["socket"]`: one JSON line in, one out. `{"tree": true}` or an order."""
 
+    waiting: list[asyncio.Future[dict[str, Any]]] = []
+
+    def arrived(tree: dict[str, Any]) -> None:
+        while waiting:
+            one = waiting.pop()
+            if not one.done():
+                one.set_result(tree)
+
+    async def next_tree() -> dict[str, Any]:
+        waiting.append(asyncio.get_running_loop().create_future())
+        return await waiting[-1]
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             wish = json.loads(line)
             if "verb" in wish:
                 result = await context.command(wish["verb"], wish["target"])
             else:
-                result = await context.next_tree() if wish["next"] or context.tree is None else context.tree
+                result = await next_tree() if wish["next"] or context.tree is None else context.tree
             writer.write(json.dumps(result).encode() + b"\n")
             await writer.drain()
 
     server = await asyncio.start_unix_server(answer, context.config["socket"], limit=2**22)
+    context.on_tree = arrived
     context.watch_tree()
     context.ready()
     await context.stopping.wait()

@@ -11,9 +11,10 @@ import pytest
 from asyncua import ua
 
 from protocols.load import make, validated
-from protocols.opcua import binary, values
+from protocols.opcua import values
 from schemas.records import Quality
 from tests.kit.opcua import URI, Tap, adapter_config, point, shared_server, soon
+from tests.kit.opcua_values import data_value
 
 AT = datetime(2026, 1, 29, 10, 0, 0, 123456, tzinfo=UTC)
 AT_US = int(AT.timestamp() * 1e6)
@@ -49,7 +50,7 @@ async def test_a_change_arrives_with_the_sources_time_and_its_bytes():
         reading = await plc.next("temp")
     assert (reading.value, reading.device_time, reading.status, reading.reason) == (85.4, AT_US, Quality.GOOD, None)
     assert reading.point.unit == "celsius"
-    assert values.reading(reading.point, binary.data_value(reading.raw)) == reading
+    assert values.reading(reading.point, data_value(reading.raw)) == reading
 
 
 @pytest.mark.parametrize(

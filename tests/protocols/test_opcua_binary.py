@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.opcua import binary
+from tests.kit.opcua_values import data_value
 
 KIND = ua.VariantType
 _1601 = datetime(1601, 1, 1, tzinfo=UTC)
@@ -46,14 +47,14 @@ def ticks(at):
 def test_scalars_as_asyncua_encodes_them(scalar, status, source, server):
     kind, value = scalar
     sent = struct_to_binary(ua.DataValue(ua.Variant(value, kind), ua.StatusCode(status), source, server))
-    assert binary.data_value(sent) == (kind.value, value, None, status, ticks(source), ticks(server), sent)
+    assert data_value(sent) == (kind.value, value, None, status, ticks(source), ticks(server), sent)
 
 
 @given(SCALARS, st.integers(0, 5))
 def test_arrays_are_stepped_over_and_one_element_is_kept(scalar, length):
     kind, value = scalar
     sent = struct_to_binary(ua.DataValue(ua.Variant([value] * length, kind, is_array=True)))
-    found = binary.data_value(sent)
+    found = data_value(sent)
     assert (found.kind, found.length) == (kind.value, length)
     assert found.value == (value if length == 1 else None)
 
@@ -80,7 +81,7 @@ def test_arrays_are_stepped_over_and_one_element_is_kept(scalar, length):
 )
 def test_every_other_type_ends_where_it_should(variant, kind, value):
     sent = struct_to_binary(ua.DataValue(variant, ua.StatusCode(0x40000000), datetime(2026, 1, 1, tzinfo=UTC)))
-    found = binary.data_value(sent)
+    found = data_value(sent)
     assert (binary.KINDS[found.kind], found.value, found.status) == (kind, value, 0x40000000)
     assert found.raw == sent
 
@@ -88,9 +89,9 @@ def test_every_other_type_ends_where_it_should(variant, kind, value):
 def test_picoseconds_stand_behind_their_own_time():
     """OPC 10000-6 section 5.2.2.17; asyncua 2.1 reads them in another order."""
     sent = struct.pack("<BBdIqHqH", 0x3F, 11, 1.5, 0, 111, 7, 222, 8)
-    assert binary.data_value(sent)[:6] == (11, 1.5, None, 0, 111, 222)
+    assert data_value(sent)[:6] == (11, 1.5, None, 0, 111, 222)
     text = struct.pack("<BBi1sIqHqH", 0x3F, 12, 1, b"x", 0, 111, 7, 222, 8)
-    assert binary.data_value(text)[:6] == (12, "x", None, 0, 111, 222)
+    assert data_value(text)[:6] == (12, "x", None, 0, 111, 222)
 
 
 def publish_response(*values, status_change=None):
@@ -146,7 +147,7 @@ def test_a_damaged_answer_is_malformed_and_nothing_else(place, byte, cut):
 
 @given(st.binary(max_size=200))
 def test_nonsense_is_malformed_and_nothing_else(nonsense):
-    for decode in (binary.publish_response, binary.republish_response, binary.read_response, binary.data_value):
+    for decode in (binary.publish_response, binary.republish_response, binary.read_response, data_value):
         assert decoded_or_refused(decode, nonsense)
 
 
@@ -160,6 +161,6 @@ def decoded_or_refused(decode, octets):
 
 def test_deep_nesting_and_large_counts_cost_nothing():
     with pytest.raises(binary.Malformed, match="deep"):
-        binary.data_value(b"\x01" + b"\x18" * 5000)
+        data_value(b"\x01" + b"\x18" * 5000)
     with pytest.raises(binary.Malformed, match="elements"):
-        binary.data_value(b"\x01\x80" + struct.pack("<i", 2**31 - 1))
+        data_value(b"\x01\x80" + struct.pack("<i", 2**31 - 1))

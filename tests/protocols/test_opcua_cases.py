@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import protocols.opcua
-from protocols.opcua import binary
 from protocols.opcua.config import OpcUaPoint
 from protocols.opcua.items import items_of
+from tests.kit.opcua_values import data_value
 
 FOLDER = Path(protocols.opcua.__file__).parent / "cases"
 CASES = sorted(FOLDER.glob("*/case.yaml"))
@@ -24,7 +24,7 @@ def reading_of(case):
     point = OpcUaPoint.model_validate({"asset": "a", "parameter": "p", "node": "i=1", **case.get("point", {})})
     (item,) = items_of([point], Counter())
     wire = bytes.fromhex(case["wire"])
-    made = item.take(binary.data_value(wire))
+    made = item.take(data_value(wire))
     if made is None:
         return None
     assert made.raw == wire

@@ -12,7 +12,7 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 from pydantic import ValidationError
 
-from protocols.opcua import binary, nodes, quality, watchdog
+from protocols.opcua import nodes, quality, watchdog
 from protocols.opcua.config import OpcUaConfig, OpcUaPoint
 from protocols.opcua.items import items_of
 from protocols.opcua.polls import Group, groups_of, next_turn
@@ -20,6 +20,7 @@ from protocols.opcua.receipts import distance, next_number
 from protocols.opcua.watchdog import Action, Watch
 from schemas.records import Quality
 from tests.kit.opcua import adapter_config
+from tests.kit.opcua_values import data_value
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_points_with_one_interval_are_one_group():
 
 
 def value(plain, status=0):
-    return binary.data_value(struct_to_binary(ua.DataValue(ua.Variant(plain), ua.StatusCode(status))))
+    return data_value(struct_to_binary(ua.DataValue(ua.Variant(plain), ua.StatusCode(status))))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ T0, T1 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
 def sample(plain, source, server, status=0):
     told = ua.DataValue(ua.Variant(plain), ua.StatusCode(status), source, server)
-    return binary.data_value(struct_to_binary(told))
+    return data_value(struct_to_binary(told))
 
 
 def lost(item):
