@@ -42,6 +42,8 @@ Address = Any
 """An actor's address as Thespian gives it: to be kept and sent, never looked into."""
 
 TRACE_LINES = 15
+WAKE_MOST_S = 86_400.0
+"""Thespian hands the time until the next wake-up to epoll, which takes 24 days at most; with more its actor ends without a word."""
 _ROOT_LOGGER, _LOGGERS = logging.root, logging.Logger.manager
 
 
@@ -211,8 +213,8 @@ class Actor(thespian.Actor):  # type: ignore[misc]
         self.send(self.myAddress, thespian.ActorExitRequest(recursive=False))
 
     def wake(self, after_s: float, payload: object = None) -> None:
-        """`on_wakeup_message` after so long; `message.payload` tells which."""
-        self.wakeupAfter(timedelta(seconds=max(0.0, after_s)), payload)
+        """`on_wakeup_message` after so long, or after WAKE_MOST_S: look at the clock then; `message.payload` tells which."""
+        self.wakeupAfter(timedelta(seconds=min(max(0.0, after_s), WAKE_MOST_S)), payload)
 
     def fork(self, actor: type[Actor]) -> tuple[Address, BaseProcess]:
         """Start a child in a process of its own. Its handle tells pid, life and exit code."""

@@ -251,6 +251,14 @@ def test_a_worker_that_does_not_stop_is_cancelled_and_then_killed() -> None:
         assert node["last_exit"] == "did not stop within 0.4 s, killed by SIGKILL"
 
 
+def test_a_start_that_may_take_a_year_does_not_end_its_supervisor() -> None:
+    """Thespian's wait for the next wake-up takes 24 days at most."""
+    slow = press("a", "never_ready", start_within_s=365 * 86_400.0, heartbeat_s=1.5)
+    with supervised(supervisor("line", Strategy.ONE, slow)) as gateway:
+        gateway.until("line/a", lambda n: n["heartbeat_age_s"] is not None)
+        assert gateway.node("line")["restarts_total"] == 0
+
+
 def test_a_worker_that_never_gets_ready_is_killed() -> None:
     with supervised(press("a", "never_ready", start_within_s=0.3, restarts_max=0)) as gateway:
         node = gateway.until("a", lambda n: n["state"] == "failed")
