@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any
 
 import psycopg2
@@ -85,8 +86,8 @@ def judge(seen: Seen) -> Found:
         aggregated=seen.emissions,
         stored=len(seen.stored),
     )
-    passed = seen.clean + seen.refused
-    lost, extra = seen.raw - passed, passed - seen.raw
+    lost = seen.raw - seen.clean - seen.refused
+    extra = (seen.clean - seen.raw) | Counter({r: seen.clean[r] + n - seen.raw[r] for r, n in seen.refused.items()})
     found.lack(lost.total(), "raw readings are neither clean nor refused", next(iter(lost), None))
     found.surplus(extra.total(), "clean or refused readings have no raw one", next(iter(extra), None))
     twice = Counter({r: n - 1 for r, n in seen.clean.items() if n > 1})
@@ -204,7 +205,8 @@ def _read_database(dsn: str, since_ms: int, seen: Seen) -> None:
                 " FROM readings r JOIN points p ON p.id = r.point WHERE r.gateway_time >= to_timestamp(%s)",
                 (since_ms / 1000,),
             )
-            seen.stored.update((row[:3], _value(*row[3:])) for row in _rows(cursor))
+            # The same few names in every row: each is held once.
+            seen.stored.update(((intern(row[0]), intern(row[1]), row[2]), _value(*row[3:])) for row in _rows(cursor))
             cursor.execute(
                 "SELECT p.asset_id, p.parameter, a.interval, (extract(epoch FROM a.window_start) * 1000000)::bigint, a.count"
                 " FROM aggregates a JOIN points p ON p.id = a.point"
