@@ -110,6 +110,11 @@ def last_part(path: str) -> str:
     return path.rpartition("/")[2]
 
 
+def within(path: str, branch: str) -> bool:
+    """Is it this branch or below it?"""
+    return f"{path}/".startswith(f"{branch}/")
+
+
 def problem(node: Node, names: Mapping[str, int] | None = None) -> dict[str, Any]:
     """`names`: how many components are called so; one whose name is not its own is told by its path."""
     path = node["id"]
@@ -120,7 +125,7 @@ def problem(node: Node, names: Mapping[str, int] | None = None) -> dict[str, Any
     return {
         "component": path,
         "status": node["status"],
-        "critical": any(branch in path or path in branch for branch in CRITICAL),
+        "critical": any(within(path, branch) or within(branch, path) for branch in CRITICAL),
         "reason": reason,
         "next_step": next_step(node["status"], name, path, node.get("next_step")),
     }

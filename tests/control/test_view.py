@@ -28,6 +28,7 @@ def test_no_report_yet_is_starting():
         ([worker("data_path/processing/validator-0", "FAILED")], "UNHEALTHY"),
         ([worker("stream/broker", "UNHEALTHY")], "UNHEALTHY"),
         ([worker("stream/broker", "DEGRADED")], "DEGRADED"),
+        ([worker("data_path/adapters/stream-7", "FAILED")], "DEGRADED"),
         ([worker("data_path/adapters/a", "STARTING")], "STARTING"),
         ([worker("data_path/adapters/a", "STARTING"), worker("data_path/sinks/s", "FAILED")], "DEGRADED"),
         ([worker("stream/topics", "STARTING", state="finished") | {"state": "finished"}], "HEALTHY"),
