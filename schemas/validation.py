@@ -242,7 +242,7 @@ def _sentences(one: _Found) -> list[Mistake]:
     if kind == "value_error":
         return _from_validator(one, ctx["error"])
     if kind in {"union_tag_not_found", "union_tag_invalid"}:
-        return [_of_tag(one)]
+        return [_of_tag(one), *_inside_untold(one)]
     return [Mistake(place, _short_or_long(one), shown(given, place))]
 
 
@@ -265,6 +265,18 @@ def _of_tag(one: _Found) -> Mistake:
     if given is None:
         return Mistake((*one.steps, word), f"is missing; right would be {right}")
     return Mistake((*one.steps, word), f"{shown(given)} is not {right}{meant(str(given), kinds)}", shown(given))
+
+
+def _inside_untold(one: _Found) -> list[Mistake]:
+    """What else is wrong in a section that does not say its kind: by the kind it fits best, if there is one."""
+    word, given = one.detail["ctx"]["discriminator"].strip("'"), one.detail["input"]
+    kinds = {get_args(m.model_fields[word].annotation)[0]: m for m in one.models if word in m.model_fields}
+    if not isinstance(given, dict):
+        return []
+    found = sorted((validate(model, {**given, word: kind})[1] for kind, model in kinds.items()), key=len)
+    if len(found) > 1 and len(found[0]) == len(found[1]):
+        return []
+    return [Mistake((*one.steps, *m.place), m.message, m.given) for each in found[:1] for m in each]
 
 
 def _short_or_long(one: _Found) -> str:

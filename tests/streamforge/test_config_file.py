@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from streamforge.cli import app
 from streamforge.config_file import load, load_text
 from streamforge.config_problems import Invalid
 from streamforge.file_text import SIZE_MAX
@@ -254,3 +256,11 @@ def test_a_merge_key_is_one_mistake_and_what_it_merges_goes_on():
 def test_what_is_no_yaml_is_told_what_would_be_right(text):
     (found,) = mistakes(text)
     assert "; right would be " in found
+
+
+@pytest.mark.parametrize(
+    ("command", "end"), [("check", "1 mistake to correct"), ("run", "1 mistake; the gateway was not started")]
+)
+def test_check_speaks_of_the_file_and_run_of_the_gateway(tmp_path: Path, command: str, end: str):
+    result = CliRunner().invoke(app, [command, str(tmp_path / "none.yaml"), "--data", str(tmp_path)])
+    assert (result.exit_code, result.output.strip().endswith(end)) == (3, True)

@@ -206,6 +206,12 @@ def test_nothing_is_said_that_only_follows_from_another_mistake(
     assert sorted(p.path for p in told(changed(section, changes))[0]) == sorted(paths)
 
 
+def test_a_subscription_that_does_not_say_its_mapping_is_judged_by_the_one_it_fits() -> None:
+    data = changed(JSON, {"mapping": None, "qos": 7, "points": [{"path": "$.t", "parameter": "e", "range": [5, 1]}]})
+    inside = ("mapping", "qos", "points[0].range")
+    assert sorted(p.path for p in told(data)[0]) == sorted(place(JSON, each) for each in inside)
+
+
 def test_mistakes_of_all_levels_are_told_together() -> None:
     data = changed(POINT, {"colour": 1, "range": [5, 1], "bit": "x"})
     data["adapters"][1]["id"] = "plc"
