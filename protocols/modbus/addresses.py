@@ -46,7 +46,7 @@ def _quoted(number: str) -> str:
 
 
 def _ways(table: Table, address: int) -> str:
-    return f"{{address: {_quoted(modicon(table, address))}}} or {{table: {table.name}, address: {address}}}"
+    return f"`address: {_quoted(modicon(table, address))}` or `table: {table.name}, address: {address}`"
 
 
 def locate(address: int | str, table: Table | None) -> tuple[Table, int]:
@@ -64,7 +64,7 @@ def _by_first_digit(text: str) -> tuple[Table, int]:
         number = int(text)
         raise ValueError(
             f"address {text} has no table and is not a Modicon number of 5 or 6 digits; right would be"
-            f" {{table: holding, address: {number}}} (0-based; or coil, discrete, input), or 40001 for the first holding"
+            f" `table: holding, address: {number}` (0-based; or coil, discrete, input), or 40001 for the first holding"
             f' register, or "00001" for the first coil ({_ZERO_HINT})'
         )
     table, number = DIGITS.get(text[0]), int(text[1:])
@@ -85,13 +85,13 @@ def _zero_based(text: str, table: Table) -> int:
     if len(text) > 1 and text[0] == "0":
         raise ValueError(
             f"address {text} with table: {table.name} could be the number of a coil or a 0-based address; right would be"
-            f" {{table: {table.name}, address: {number}}}, or for the coil {{address: {_quoted(text)}}} alone"
+            f" `table: {table.name}, address: {number}`, or for the coil `address: {_quoted(text)}` alone"
         )
     digit, rest = text[0], int(text[1:] or 0)
     looks_modicon = len(text) >= 5 and DIGITS.get(digit) is table and 1 <= rest <= ADDRESSES
     if looks_modicon:
         also = (
-            f", or {{address: {_six(table, number)}}} if the 0-based address {number} is meant"
+            f", or `address: {_six(table, number)}` if the 0-based address {number} is meant"
             if number < ADDRESSES
             else ""
         )

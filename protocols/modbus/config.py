@@ -55,6 +55,14 @@ def _no_id(given: Any) -> Any:
     return given
 
 
+def _one_number(given: Any) -> Any:
+    if isinstance(given, dict):
+        raise ValueError(  # noqa: TRY004 - pydantic wants ValueError
+            "is one number; right would be the two keys side by side in the point, as `table: holding, address: 100`, or Modicon's `address: 40101`"
+        )
+    return given
+
+
 def _no_zero(given: float) -> float:
     if given == 0:
         raise ValueError("would make every value the offset; right would be another number, or none")
@@ -70,7 +78,7 @@ class ModbusPoint(PointConfig):
 
     unit: Annotated[str | None, BeforeValidator(_no_id, json_schema_input_type=str | None)] = None
     """Unit of the value after scaling. The Modbus unit is `unit_id`."""
-    address: int | str
+    address: Annotated[int | str, BeforeValidator(_one_number, json_schema_input_type=int | str)]
     """Modicon's number (40101, or 6 digits) when `table` is not given; the 0-based protocol address when it is."""
     table: Literal["coil", "discrete", "input", "holding"] | None = None
     """Which table a 0-based `address` is in; leave it out with Modicon's numbers, whose first digit says it."""

@@ -50,7 +50,7 @@ STEPS: Final[Steps] = (
     (
         "illegal data address",
         ("compare address and type with the device's list of registers: most often the address is one off (40101 counts from 1, "
-        "{{table: holding, address: 100}} from 0) or the type is longer than the register; correct the gateway file and start the gateway again"),
+        "table: holding, address: 100 from 0) or the type is longer than the register; correct the gateway file and start the gateway again"),
     ),
     ("illegal function", "compare the table with the device's list of registers: holding (4xxxx) and input (3xxxx) are often mixed up; correct the gateway file and start the gateway again"),
     ("illegal data value", "lower `registers_max` at this adapter if other points of the device are read well; else compare address and type with its list of registers"),

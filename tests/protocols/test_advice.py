@@ -115,7 +115,7 @@ async def test_a_broker_that_does_not_let_in():
 @pytest.mark.parametrize(
     ("said", "part"),
     [
-        (f"x/y: {exception_words(2)}", "off (40101 counts from 1, {table: holding, address: 100} from 0)"),
+        (f"x/y: {exception_words(2)}", "off (40101 counts from 1, table: holding, address: 100 from 0)"),
         (f"x/y: {exception_words(1)}", "often mixed up"),
         (f"x/y: {exception_words(11)}", "see at the serial gateway"),
         ("h:502 did not take the connection in time: is", "ping h"),

@@ -35,12 +35,12 @@ def test_place(address, table, place):
 @pytest.mark.parametrize(
     ("address", "table", "both_ways"),
     [
-        (40101, "holding", ["{address: 40101}", "{table: holding, address: 100}", "{address: 440102}"]),
-        (400101, "holding", ["{address: 40101}", "{table: holding, address: 100}"]),
-        (30005, "input", ["{address: 30005}", "{table: input, address: 4}", "{address: 330006}"]),
-        ("00017", "coil", ["{table: coil, address: 17}", '{address: "00017"}']),
-        (15, None, ["{table: holding, address: 15}", "40001", '"00001"', "octal"]),
-        (101, None, ["{table: holding, address: 101}", "40001"]),
+        (40101, "holding", ["`address: 40101`", "`table: holding, address: 100`", "`address: 440102`"]),
+        (400101, "holding", ["`address: 40101`", "`table: holding, address: 100`"]),
+        (30005, "input", ["`address: 30005`", "`table: input, address: 4`", "`address: 330006`"]),
+        ("00017", "coil", ["`table: coil, address: 17`", '`address: "00017"`']),
+        (15, None, ["`table: holding, address: 15`", "40001", '"00001"', "octal"]),
+        (101, None, ["`table: holding, address: 101`", "40001"]),
         (20001, None, ["3 (input register)", "4 (holding register)"]),
         (40000, None, ["40001 to 465536"]),
         (70000, "holding", ["0 to 65535"]),

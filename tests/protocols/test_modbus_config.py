@@ -89,6 +89,7 @@ def test_a_point_overrides_unit_and_interval():
         ({"address": 40001, "type": "int16", "unit_id": 256}, "255"),
         ({"address": 40001, "type": "int16", "every": 5}, "has no unit"),
         ({"address": 40001.5, "type": "int16"}, "address"),
+        ({"address": {"table": "holding", "address": 4}, "type": "int16"}, "the two keys side by side"),
         ({"address": 40001, "type": "int16", "speed": 1}, "speed"),
         ({"address": 40001, "type": "int16", "asset": None}, "points[0].asset: is missing"),
     ],

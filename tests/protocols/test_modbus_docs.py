@@ -41,6 +41,6 @@ def test_the_table_of_addresses_was_found():
 
 @pytest.mark.parametrize(("written", "function", "address"), SPELLINGS)
 def test_each_address_means_what_the_table_says(written, function, address):
-    given = yaml.safe_load(written)
+    given = yaml.safe_load(f"{{{written}}}")
     table = Table[given["table"]] if "table" in given else None
     assert locate(given["address"], table) == (int(function), int(address))
