@@ -156,6 +156,13 @@ def fetch(directory: Path, say: Callable[[str], None], get: Callable[[Part, Path
     say(f"  {total:,} bytes fetched, every SHA-256 right")
 
 
+def _mended(failure: str) -> str:
+    """What has to be so before another try can help."""
+    if "CERTIFICATE_VERIFY_FAILED" in failure:
+        return "REQUESTS_CA_BUNDLE names the certificates of your network's proxy, which this Python does not trust"
+    return "the network is back"
+
+
 def _fetch_one(part: Part, into: Path, get: Callable[[Part, Path], Path]) -> Path:
     """Try a few times from nothing: what an interrupted download left would be taken for a whole file."""
     failure = ""
@@ -175,7 +182,7 @@ def _fetch_one(part: Part, into: Path, get: Callable[[Part, Path], Path]) -> Pat
         failure = f"what came has SHA-256 {found}, pinned is {part.sha256}"
     raise PartsError(
         f"{part.group}:{part.artifact}:{part.version} could not be fetched in {TRIES} tries ({failure}). "
-        "What arrived is kept: run the same command again when the network is back. "
+        f"What arrived is kept: run the same command again when {_mended(failure)}. "
         "Without a network, copy a parts directory from a machine that has one and name it in STREAMFORGE_PARTS"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def test_an_interrupted_fetch_goes_on_where_it_was(tmp_path: Path, installed: Pa
     assert parts.ready_jars(tmp_path).class_path.count(":") == 45
     parts.fetch(tmp_path, said.append, third := Source(installed))
     assert third.asked == []
+
+
+def test_a_proxy_that_is_not_trusted_is_told_from_a_network_that_is_away(tmp_path: Path) -> None:
+    def refused(_part: Part, _into: Path) -> Path:
+        raise ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate in chain")
+
+    with pytest.raises(PartsError, match="run the same command again when REQUESTS_CA_BUNDLE names"):
+        parts.fetch(tmp_path, lambda _: None, refused)
 
 
 def test_a_full_disk_is_not_taken_for_a_broken_network(
