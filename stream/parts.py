@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -172,7 +173,7 @@ def _fetch_one(part: Part, into: Path, get: Callable[[Part, Path], Path]) -> Pat
         try:
             path = get(part, into)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in NO_PLACE:
+            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno in NO_PLACE:
                 raise
             failure = f"{type(error).__name__}: {error}"
             continue

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import ssl
 import shutil
+import ssl
 from pathlib import Path
 
 import pytest
