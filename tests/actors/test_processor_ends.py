@@ -126,7 +126,9 @@ async def test_records_that_bring_forth_nothing_are_committed_too(
 
         await until(all_committed)
         assert context.counters["read_total"] == 6
-        assert context.counters["snapshots_total"] == 1, "what was committed after it was committed without anything to write"
+        assert context.counters["snapshots_total"] == 1, (
+            "what was committed after it was committed without anything to write"
+        )
 
 
 async def test_a_snapshot_that_knows_more_than_was_committed_is_not_taken(
