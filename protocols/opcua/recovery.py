@@ -75,8 +75,8 @@ class Recovery:
         available = await self._transfer(mark.subscription)
         if available is None:
             return
-        await self._fetch(mark.subscription, available)
         self._old = mark.subscription
+        await self._fetch(mark.subscription, available)
 
     async def _leave(self, mark: Mark) -> None:
         """Its handles would name other points. The same start of the server has it still: it need not wait there for its end."""
@@ -135,13 +135,19 @@ class Recovery:
                 return
 
     async def _republish(self, subscription: int, number: int) -> bool:
+        message = await self._repeated(subscription, number)
+        if message is not None:
+            self._give(message)
+        return message is not None
+
+    async def _repeated(self, subscription: int, number: int) -> binary.Notification | None:
         request = ua.RepublishRequest()
         request.Parameters.SubscriptionId, request.Parameters.RetransmitSequenceNumber = subscription, number
         try:
-            message = binary.republish_response(await self.link.call(request))
+            message: binary.Notification = binary.republish_response(await self.link.call(request))
         except (ua.UaStatusCodeError, binary.Refused, binary.Malformed):
-            return False
-        return message.sequence == number and self._give(message)
+            return None
+        return message if message.sequence == number else None
 
     async def _drain(self, subscription: int) -> None:
         """Messages that were never sent. One that comes at once may be older than the last samples, so a publishing interval is
@@ -166,12 +172,19 @@ class Recovery:
             self.pending.discard(asked)
             if published.notification.keep_alive:
                 return
+            await self._fetch_before(subscription, published.notification.sequence)
             self._give(published.notification)
             more = published.more and time.monotonic() < begun + _DRAINED_WITHIN_S
             if more:
                 end = max(end, time.monotonic() + _LEAST_WAIT_S)
 
-    def _give(self, message: binary.Notification) -> bool:
+    async def _fetch_before(self, subscription: int, number: int) -> None:
+        """Messages sent to the connection before while this one took over."""
+        for _ in range(min(distance(self._next, number), _MOST_STRAYS)):
+            if not await self._republish(subscription, self._next):
+                return
+
+    def _give(self, message: binary.Notification) -> None:
         """A number too large shows messages the server no longer has."""
         if (lost := distance(self._next, message.sequence)) > 0:
             self.counters["messages_lost"] += lost
@@ -180,7 +193,6 @@ class Recovery:
         self._fetched += 1
         self.counters["recovered_messages"] += 1
         self.deliver(message)
-        return True
 
 
 def _hint(config: OpcUaConfig) -> str:

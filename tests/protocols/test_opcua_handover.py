@@ -15,6 +15,7 @@ from protocols.contract import NotConnected
 from protocols.load import make, validated
 from protocols.opcua.binary import DataValue
 from protocols.opcua.overlap import Overlap
+from protocols.opcua.recovery import Recovery
 from protocols.opcua.subscription import Subscription
 from schemas.records import Quality
 from tests.kit.opcua import InThread, OpcUaServer, adapter_config, point, soon
@@ -257,3 +258,31 @@ def test_a_first_value_older_than_what_was_told_is_a_repeat_later_ones_are_not()
     assert not overlap.repeats(0, sample(4))
     assert not overlap.repeats(2, sample(3))
     assert not overlap.repeats(1, sample(None))
+
+
+async def test_a_message_that_went_astray_during_the_takeover_is_asked_for_again(plant, tmp_path, monkeypatch):
+    made = Recovery._drain
+
+    async def after_one_went_astray(self, subscription):
+        asked = asyncio.create_task(self.link.publish(ua.PublishRequest()))
+        plant.server.swallow = lambda result: result.SubscriptionId == subscription and not plant.server.swallowed
+        await write(plant, 901)
+        await soon(lambda: plant.server.swallowed)
+        await write(plant, 902)
+        self.pending.add(asked)
+        await made(self, subscription)
+
+    first = new(plant, tmp_path)
+    await first.connect()
+    await write(plant, 900)
+    await values(first, 900.0)
+    await first.close()
+    monkeypatch.setattr(Recovery, "_drain", after_one_went_astray)
+    second = new(plant, tmp_path)
+    await second.connect()
+    try:
+        assert await values(second, 902.0) == [901.0, 902.0]
+        assert "messages_lost" not in second.health().counters
+    finally:
+        plant.server.swallow, plant.server.swallowed = (lambda _: False), 0
+        await second.close()
