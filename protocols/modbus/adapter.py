@@ -142,7 +142,7 @@ class ModbusTcpAdapter(Adapter):
             "suppressed_total": self._report.suppressed,
             "reopened_total": reopened,
         }
-        found = health(self._groups, self._units, self._poller.slow, self._tally, counters)
+        found = health(self._groups, self._units, self._poller.slow, self._report.trouble, self._tally, counters)
         found.next_step = step(STEPS, "; ".join(found.degraded[:1]), self._named)
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from protocols.contract import Health
+from protocols.modbus.plan import Signal
 from protocols.modbus.schedule import Group, Unit
 from protocols.modbus.wire import Tally
 
@@ -15,10 +16,11 @@ def health(
     groups: Iterable[Group],
     units: Mapping[int, Unit],
     slow: Mapping[int, float],
+    trouble: Mapping[Signal, str],
     tally: Tally,
     counters: Mapping[str, float],
 ) -> Health:
-    sentences = [*_silent(units, slow), *_slow(slow), *_parked(groups)]
+    sentences = [*_silent(units, slow), *_slow(slow), *_without_value(groups, trouble)]
     rest = len(sentences) - _SENTENCES_MAX
     if rest > 0:
         sentences[_SENTENCES_MAX:] = [f"and {rest} more"]
@@ -45,8 +47,17 @@ def _round_up(seconds: float) -> int:
     return (int(seconds * 15) + 1) * 100
 
 
-def _parked(groups: Iterable[Group]) -> list[str]:
-    return [f"{signal}: {parked.reason}" for group in groups for signal, parked in group.known.parked.items()]
+def _without_value(groups: Iterable[Group], trouble: Mapping[Signal, str]) -> list[str]:
+    """One sentence for each reason: a refused read takes many points with it."""
+    parked = {signal: parked.reason for group in groups for signal, parked in group.known.parked.items()}
+    by_reason: dict[str, list[Signal]] = {}
+    for signal, reason in {**parked, **trouble}.items():
+        by_reason.setdefault(reason, []).append(signal)
+    return [f"{_named(signals)}: {reason}" for reason, signals in by_reason.items()]
+
+
+def _named(signals: list[Signal]) -> str:
+    return f"{signals[0]} and {len(signals) - 1} more" if len(signals) > 1 else f"{signals[0]}"
 
 
 def _counters(tally: Tally) -> dict[str, float]:

@@ -70,6 +70,8 @@ class Report:
         self._views: dict[Read, _View] = {}
         self._bad: dict[Signal, str] = {}
         self._sent: dict[Signal, _Sent] = {}
+        self.trouble: dict[Signal, str] = {}
+        """What the device itself says instead of a usable value, now, of each signal."""
         self.suppressed = 0
         """Readings not sent because they did not change."""
 
@@ -77,6 +79,7 @@ class Report:
         """The connection is gone and the caller marks every point BAD."""
         self._bad = dict.fromkeys(self._signals, reason)
         self._sent.clear()
+        self.trouble.clear()
 
     def readings(self, brought: Iterable[Answered | Failed], now: float) -> list[Reading]:
         """What is to be sent of one poll. `now`: monotonic seconds."""
@@ -92,11 +95,13 @@ class Report:
         middle = (answered.asked_at + answered.came_at) // 2 if self._with_time else None
         good = repeat(Quality.GOOD)
         found = list(map(Reading, view.points, decoded.values, repeat(middle), good, repeat(None), decoded.raws))
-        for i, problem in decoded.problems.items():
-            found[i].status, found[i].reason = Quality.BAD, problem
-        if self._bad:
+        if self._bad or self.trouble:
             for signal in answered.read.signals:
                 self._bad.pop(signal, None)
+                self.trouble.pop(signal, None)
+        for i, problem in decoded.problems.items():
+            found[i].status, found[i].reason = Quality.BAD, problem
+            self.trouble[answered.read.signals[i]] = problem
         return self._changed(view, found, now) if view.quiet else found
 
     def _changed(self, view: _View, found: list[Reading], now: float) -> list[Reading]:
@@ -115,6 +120,8 @@ class Report:
     def _failed(self, failed: Failed) -> list[Reading]:
         found = []
         for signal in failed.signals:
+            if failed.told:
+                self.trouble[signal] = failed.reason
             said = self._bad.get(signal)
             if said is None or (failed.told and said != failed.reason):
                 time = failed.at if self._with_time else None

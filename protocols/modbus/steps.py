@@ -56,5 +56,13 @@ STEPS: Final[Steps] = (
     ("illegal data value", "lower `registers_max` at this adapter if other points of the device are read well; else compare address and type with its list of registers"),
     ("gateway path unavailable", "look at the serial gateway's own settings: it has no line for this unit"),
     ("device busy", "make `every` longer, or set `delay`; look whether another master polls the device too"),
+    (
+        "device failure",
+        "look at the device: it answers that it cannot give this now, as with a controller in STOP, a fault, or (some simulators) a unit id it has not",
+    ),
+    (
+        "the device sent",
+        "see whether the sensor is there and whole; if it is, compare `type`, `byte_order` and `word_order` with the device's list of registers",
+    ),
     ("though the unit answers others", "compare address and type with the device's list of registers: it keeps silent about what it does not have"),
 )  # fmt: skip

@@ -9,6 +9,7 @@ import time
 import pytest
 import uvloop
 
+from protocols.modbus.messages import exception_words
 from tests.kit.modbus_server import honest
 from tests.protocols.modbus_kit import ADDRESSES, BOGUS, caller, sends, tells
 
@@ -150,6 +151,20 @@ async def test_a_device_slower_than_the_timeout_is_slow_and_not_dead():
         await one.until_good()
         await one.until(lambda: one.adapter.health().degraded == [])
         assert one.wrong() == []
+
+
+async def test_a_device_that_answers_with_nothing_but_failures_is_said_once_for_all_its_points():
+    async with caller(sends(lambda r: r.refusal(4))) as (one, device):
+        await one.until(lambda: len(one.reasons()) == 2)
+        health = one.adapter.health()
+        assert health.degraded == [
+            "x/0 (40001) and 2 more: holding registers 0 to 2 of unit 1: " + exception_words(4),
+            "x/40 (40041) and 1 more: holding registers 40 to 41 of unit 1: " + exception_words(4),
+        ]
+        assert "a controller in STOP" in health.next_step
+        device.reply = honest
+        await one.until_good()
+        assert one.adapter.health().degraded == []
 
 
 async def test_a_connection_on_which_nothing_answers_is_given_up():

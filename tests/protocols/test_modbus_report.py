@@ -128,3 +128,18 @@ def test_under_a_deadband_a_repeated_nan_is_one_reading_and_the_way_back_is_anot
         device.report.readings([Answered(device.read, words, ASKED, CAME)], 0.0) for words in (one, nan, nan, one, one)
     ]
     assert [len(readings) for readings in sent] == [1, 1, 0, 1, 0]
+
+
+NAN = (0x7FC0, 0)
+
+
+def test_a_value_that_is_none_is_trouble_until_the_device_sends_one_or_is_lost():
+    device = Device({"type": "float32"})
+    device.says(*NAN)
+    assert list(device.report.trouble.values()) == ["the device sent NaN: not a number"]
+    device.says(0x4000, 0)
+    assert device.report.trouble == {}
+    device.fails("exception 4", told=True)
+    assert list(device.report.trouble.values()) == ["exception 4"]
+    device.report.lost("gone")
+    assert device.report.trouble == {}
