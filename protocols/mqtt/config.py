@@ -24,6 +24,7 @@ from protocols.contract import BadConfig
 from protocols.mqtt import names, paths
 from protocols.mqtt.filters import Levels, overlap, split_filter
 from protocols.mqtt.times import Format
+from protocols.mqtt.tls import TlsConfig, context
 from protocols.mqtt.values import JsonType, RawType
 from schemas.gateway import AdapterConfig, ClassificationField, Host, PointConfig, points_once
 from schemas.mistakes import Mistakes, Where, closest, unknown_key
@@ -270,24 +271,6 @@ def _known_defaults(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-class TlsConfig(Model):
-    """Encryption. `tls: {}` trusts the certificate authorities of this machine."""
-
-    ca: str | None = None
-    """PEM file with the authorities to trust instead of this machine's."""
-    cert: str | None = None
-    """PEM file with this gateway's certificate, for brokers that ask for one."""
-    key: str | None = None
-    """PEM file with its key. Unset: it stands in `cert`."""
-    verify: bool = True
-    """False: any certificate is taken. Whoever is on the wire can then read and change everything; for a trial only."""
-
-    @together
-    def _key_has_a_certificate(self) -> Unfit:
-        if self.key and not self.cert:
-            yield ("key",), "stands without cert; right would be both"
-
-
 class MqttConfig(AdapterConfig):
     """One connection to one broker."""
 
@@ -353,8 +336,6 @@ class MqttConfig(AdapterConfig):
             yield ("password",), "stands without user; right would be both"
 
     def lacking(self, data_dir: Path) -> list[tuple[Where, str]]:  # noqa: ARG002 - the paths are as they stand
-        from protocols.mqtt.tls import context
-
         if self.tls is None:
             clear = self.password is not None and not clear_text.is_loopback(self.host)
             return [(("password",), clear_text.MQTT.format(at=f"{self.host}:{self.real_port}"))] if clear else []

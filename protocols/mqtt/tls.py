@@ -1,4 +1,4 @@
-"""The TLS context of one configuration. Reads the certificate files; BadConfig says which one is wrong."""
+"""Encryption of one connection: what the configuration may say of it, and the context made of that, which reads the certificate files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,25 @@ import ssl
 from pathlib import Path
 
 from protocols.contract import BadConfig
-from protocols.mqtt.config import TlsConfig
+from schemas.model import Model, Unfit, together
+
+
+class TlsConfig(Model):
+    """Encryption. `tls: {}` trusts the certificate authorities of this machine."""
+
+    ca: str | None = None
+    """PEM file with the authorities to trust instead of this machine's."""
+    cert: str | None = None
+    """PEM file with this gateway's certificate, for brokers that ask for one."""
+    key: str | None = None
+    """PEM file with its key. Unset: it stands in `cert`."""
+    verify: bool = True
+    """False: any certificate is taken. Whoever is on the wire can then read and change everything; for a trial only."""
+
+    @together
+    def _key_has_a_certificate(self) -> Unfit:
+        if self.key and not self.cert:
+            yield ("key",), "stands without cert; right would be both"
 
 
 def context(config: TlsConfig) -> ssl.SSLContext:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 import protocols.mqtt
-from protocols.mqtt.config import JsonPoint, JsonSubscription, RawPoint, RawSubscription, TimeConfig, TlsConfig
+from protocols.mqtt.config import JsonPoint, JsonSubscription, RawPoint, RawSubscription, TimeConfig
+from protocols.mqtt.tls import TlsConfig
 from tests.protocols.mqtt_lines import lines, mapper
 
 FOLDER = Path(protocols.mqtt.__file__).parent
