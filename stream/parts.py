@@ -1,21 +1,17 @@
 """Kafka's jars: which ones (kafka.lock), where they lie, whether each is the one that was pinned, and how a missing one is fetched.
 
-`python -m stream.parts` makes everything a broker needs ready: the jars, a Java that fits (broker/java.py) and its AOT cache (broker/aot.py).
-Not responsible for Java itself, which comes with a Python package, nor for starting a broker.
+Not responsible for Java itself, which comes with a Python package, for the AOT cache (broker/aot.py), nor for starting a broker.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import ssl
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,48 +191,6 @@ def ready_jars(directory: Path | None = None) -> Jars:
     if wrong := jars.wrong(parts):
         names = ", ".join(part.file_name for part in wrong[:3]) + (", ..." if len(wrong) > 3 else "")
         raise PartsError(
-            f"{len(wrong)} of Kafka's {len(parts)} jars are missing or changed in {jars.directory} ({names}); this helps: ./run -- python -m stream.parts"
+            f"{len(wrong)} of Kafka's {len(parts)} jars are missing or changed in {jars.directory} ({names}); this helps: ./run -- python -m stream.prepare"
         )
     return jars
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """One process at a time prepares a parts directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def main() -> int:
-    """Make everything ready; 0 when it is."""
-    from stream.broker import aot as broker_aot
-    from stream.broker import java as broker_java
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    directory = parts_directory()
-    try:
-        with alone(directory):
-            fetch(directory, say)
-            broker_aot.train(broker_java.find(None), ready_jars(directory), directory, say)
-    except PartsError as error:
-        say(f"Kafka's parts are not ready: {error}")
-        return 1
-    except OSError as error:
-        place = error.filename or directory
-        say(
-            f"Kafka's parts are not ready: {error.strerror or error} ({place}). They need 250 MB that can be written; "
-            "make room there, or name another folder in STREAMFORGE_PARTS (and in TMPDIR), and run the same command again"
-        )
-        return 1
-    except KeyboardInterrupt:
-        say("Interrupted; what arrived is kept: the same command goes on from there")
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stream import parts
+from stream import parts, prepare
 from stream.parts import Jars, Part, PartsError
 
 
@@ -95,7 +95,7 @@ def test_a_full_disk_is_not_taken_for_a_broken_network(
 
     monkeypatch.setenv("STREAMFORGE_PARTS", str(tmp_path))
     monkeypatch.setattr(parts.fetch, "__defaults__", (full,))
-    assert parts.main() == 1
+    assert prepare.main() == 1
     assert len(asked) == 1
     said = capsys.readouterr().err
     assert "No space left on device" in said
@@ -122,7 +122,7 @@ def test_a_jar_that_changed_on_the_disk_is_found_without_hashing_the_others(
     hashed: list[Path] = []
     real = parts.sha256_of
     monkeypatch.setattr(parts, "sha256_of", lambda path: (hashed.append(path), real(path))[1])
-    with pytest.raises(PartsError, match=rf"1 of Kafka's 46 jars .*{victim.name}.* python -m stream.parts"):
+    with pytest.raises(PartsError, match=rf"1 of Kafka's 46 jars .*{victim.name}.* python -m stream.prepare"):
         parts.ready_jars(tmp_path)
     assert hashed == [victim]
 
