@@ -233,6 +233,19 @@ def _variant(data: bytes, at: int, depth: int) -> tuple[int, Any, int | None, in
     return kind, value if count == 1 else None, count, at
 
 
+def element(whole: DataValue, index: int) -> DataValue | None:
+    """One element of an array that came whole, as if the server had cut it out; None for a matrix and beyond the end."""
+    is_matrix, at = whole.raw[1] & 0x40, 6
+    if whole.length is None or index >= whole.length or is_matrix:
+        return None
+    if whole.kind in _FIXED:
+        at, index = at + index * struct.calcsize("<" + _FIXED[whole.kind]), 0
+    value = None
+    for _ in range(index + 1):
+        value, at = _scalar(whole.raw, at, whole.kind, 0)
+    return whole._replace(value=value, length=1)
+
+
 def _scalar(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     """One element and where it ends; None for what has no plain value."""
     if kind in _FIXED:

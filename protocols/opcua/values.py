@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from protocols.contract import Point, Reading
-from protocols.opcua import quality
+from protocols.opcua import binary, quality
 from protocols.opcua.binary import BOOLEAN, DATE_TIME, DOUBLE, FLOAT, KINDS, NULL, STATUS, STRUCTURE, DataValue
 from schemas.records import Quality, Value
 
@@ -45,6 +45,7 @@ def reading(point: Point, value: DataValue, element: str | None = None) -> Readi
     status, reason = quality.judged(value.status) if value.status else (Quality.GOOD, None)
     if value.kind == NULL and status is not Quality.BAD:
         return None
+    value = _cut(value, element)
     try:
         plain = plain_value(value, element)
     except Unusable as problem:
@@ -85,6 +86,13 @@ def plain_value(value: DataValue, element: str | None = None) -> Value:
     if plain is not None and len(plain) > _LONGEST_TEXT:
         raise Unusable(f"is a text of {len(plain)} characters; most is {_LONGEST_TEXT}")
     return None if plain is None else str(plain)
+
+
+def _cut(value: DataValue, element: str | None) -> DataValue:
+    """Servers that do not know index ranges (asyncua's is one) send the whole array for one element of it."""
+    if element is None or not element.isdecimal() or value.length is None or value.length < 2:
+        return value
+    return binary.element(value, int(element)) or value
 
 
 def _array(value: DataValue, element: str | None) -> str:

@@ -53,6 +53,14 @@ async def test_a_change_arrives_with_the_sources_time_and_its_bytes():
     assert values.reading(reading.point, data_value(reading.raw)) == reading
 
 
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+async def test_an_element_comes_from_a_server_that_sends_the_whole_array(mode):
+    key = await variable([1.5, 2.5, 3.5])
+    async with adapter(point("zone", key, element=1, mode=mode)) as plc:
+        reading = await plc.next("zone")
+    assert (reading.value, reading.status) == (2.5, Quality.GOOD)
+
+
 @pytest.mark.parametrize(
     ("variant", "value"),
     [

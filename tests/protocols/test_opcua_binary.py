@@ -59,6 +59,29 @@ def test_arrays_are_stepped_over_and_one_element_is_kept(scalar, length):
     assert found.value == (value if length == 1 else None)
 
 
+ARRAYS = st.one_of(
+    st.tuples(st.just(KIND.String), st.lists(st.text(), min_size=2)),
+    st.tuples(st.just(KIND.Boolean), st.lists(st.booleans(), min_size=2)),
+    st.tuples(st.just(KIND.Int16), st.lists(st.integers(-(2**15), 2**15 - 1), min_size=2)),
+    st.tuples(st.just(KIND.Double), st.lists(st.floats(allow_nan=False), min_size=2)),
+)
+
+
+@given(ARRAYS, st.data())
+def test_an_element_of_a_whole_array_is_the_one_that_a_server_cuts_out(array, data):
+    kind, values = array
+    index = data.draw(st.integers(0, len(values) - 1))
+    whole = data_value(struct_to_binary(ua.DataValue(ua.Variant(values, kind, is_array=True))))
+    cut = data_value(struct_to_binary(ua.DataValue(ua.Variant([values[index]], kind, is_array=True))))
+    assert binary.element(whole, index) == cut._replace(raw=whole.raw)
+    assert binary.element(whole, len(values)) is None
+
+
+def test_a_matrix_is_not_taken_for_a_row():
+    two_by_two = b"\x01\xcb" + struct.pack("<i4di2i", 4, 1.0, 2.0, 3.0, 4.0, 2, 2, 2)
+    assert binary.element(data_value(two_by_two), 1) is None
+
+
 @pytest.mark.parametrize(
     ("variant", "kind", "value"),
     [
