@@ -98,7 +98,7 @@ def _mqtt(ports: Ports) -> str:
 
 
 def _tail(ports: Ports) -> str:
-    topics = "telemetry.clean, events.clean, telemetry.1s, telemetry.10s, telemetry.1min, telemetry.1hour"
+    topics = "telemetry.clean, events.clean, alarms.raw, telemetry.1s, telemetry.10s, telemetry.1min, telemetry.1hour"
     return f"""\
 rules:
   - {{match: {{parameter: pressure}}, rate_of_change: {{max_per_second: 2000, quality: SUSPECT}}}}

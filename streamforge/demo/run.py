@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stream.producer import StreamLost
 from streamforge.demo.historian import NoHistorian
 from streamforge.demo.meter import Meter
 from streamforge.demo.parts import DemoFailed, Parts
@@ -166,7 +165,7 @@ class Demo:
         self._show.line(f"chaos: kill -9 {pid} ({path})")
 
     def _compare(self, ran: float, first: float) -> int:
-        from streamforge.demo.compare import compare
+        from streamforge.demo.compare import NotCompared, compare
 
         self._show.line(
             "ending: the plant falls silent, everything drains, then the stream is compared with the database"
@@ -177,8 +176,8 @@ class Demo:
             found = compare(
                 self._meter.bootstrap(), self._parts.partitions(), self._parts.historian.dsn, int(self._begun * 1000)
             )
-        except StreamLost as lost:
-            raise DemoFailed(f"the comparison could not be made: {lost}") from None
+        except NotCompared as failed:
+            raise DemoFailed(f"the comparison could not be made: {failed}") from None
         latency = self._meter.latency_ms()
         result = {
             "seconds": round(ran, 1),
