@@ -88,7 +88,8 @@ class OpcUaAdapter(Adapter):
             made.leave_hole(recovery.hole)
             await made.create()  # before the one before ends, so that no sample falls between the two
             await recovery.finish()
-            made.begin()
+            made.begin()  # before the old one is deleted: a kill between the two would leave a mark that leads nowhere
+            await recovery.delete()
         except BaseException:
             await made.end()
             raise

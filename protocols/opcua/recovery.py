@@ -64,10 +64,11 @@ class Recovery:
     """Sequence number after the last one."""
 
     async def run(self) -> None:
-        """Take it over and fetch what was sent; it goes on sampling until `finish`. Raises NotConnected."""
+        """Take it over and fetch what was sent; it goes on sampling until `delete`. Raises NotConnected."""
         self.receipts.resume()
         mark = self.receipts.mark
         if mark is None:
+            self.hole = "the server hands no subscription over" if self.receipts.refused_to else None
             return
         if mark != mark_of(self.link, self.config, mark.subscription):
             await self._leave(mark)
@@ -86,8 +87,8 @@ class Recovery:
             await self.link.forget(mark.subscription)
 
     async def finish(self) -> None:
-        """To be called when the next subscription samples. Fetch the rest, and delete it once the stream has what was fetched:
-        until then the server's copy is the only safe one. Raises NotConnected."""
+        """To be called when the next subscription samples. Fetch the rest, and wait until the stream has what was fetched: until
+        then the server's copy is the only safe one. Raises NotConnected."""
         if self._old is None:
             return
         await self._drain(self._old)
@@ -96,7 +97,11 @@ class Recovery:
         end = time.monotonic() + _STORED_WITHIN_S
         while self.receipts.waiting and time.monotonic() < end:  # noqa: ASYNC110 - asked ten times a second, once a connect
             await asyncio.sleep(0.1)
-        await self.link.forget(self._old)
+
+    async def delete(self) -> None:
+        """The old subscription, once the mark names the next one. Raises NotConnected."""
+        if self._old is not None:
+            await self.link.forget(self._old)
 
     async def _transfer(self, subscription: int) -> list[int] | None:
         """Take it over: the messages the server still keeps, or None."""

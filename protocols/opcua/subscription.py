@@ -339,7 +339,6 @@ class Subscription:
         try:
             bound = await self._replace()
             self.leave_hole(why)
-            self.begin()
             self.watch = replace(self.watch, since=_now(), bound=bound)
             self._send_again()
             await self._monitor_all()
@@ -357,7 +356,8 @@ class Subscription:
             bound = await self._create()
         except ua.UaStatusCodeError:
             await self.link.forget(old)
-            return await self._create()
+            bound = await self._create()
+        self.begin()
         await self.link.forget(old)
         return bound
 

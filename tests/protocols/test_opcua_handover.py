@@ -14,7 +14,9 @@ from asyncua.server.subscription_service import SubscriptionService
 from protocols.contract import NotConnected
 from protocols.load import make, validated
 from protocols.opcua.binary import DataValue
+from protocols.opcua.link import Link
 from protocols.opcua.overlap import Overlap
+from protocols.opcua.receipts import Receipts
 from protocols.opcua.recovery import Recovery
 from protocols.opcua.subscription import Subscription
 from schemas.records import Quality
@@ -123,7 +125,13 @@ async def test_a_server_that_hands_nothing_over_is_left_without_a_subscription(p
     assert (reading.status, reading.reason) == (Quality.GOOD, f"{said} (BadUserAccessDenied)")
     await write(plant, 302)
     assert [r.reason for r in await readings(second, 302.0)] == [None]
-    for adapter in (second, new(plant, tmp_path)):
+    await second.close()
+    await write(plant, 303)
+    third = new(plant, tmp_path)
+    await third.connect()
+    (reading,) = await readings(third, 303.0)
+    assert reading.reason == "values before this one may be lost: the server hands no subscription over"
+    for adapter in (third, new(plant, tmp_path)):
         await adapter.connect()
         await write(plant, time.monotonic())
         await soon(lambda adapter=adapter: adapter._receipts.mark)
@@ -265,7 +273,11 @@ async def test_a_message_that_went_astray_during_the_takeover_is_asked_for_again
 
     async def after_one_went_astray(self, subscription):
         asked = asyncio.create_task(self.link.publish(ua.PublishRequest()))
-        plant.server.swallow = lambda result: result.SubscriptionId == subscription and not plant.server.swallowed
+        plant.server.swallow = lambda result: (
+            result.SubscriptionId == subscription
+            and result.NotificationMessage.NotificationData
+            and not plant.server.swallowed
+        )
         await write(plant, 901)
         await soon(lambda: plant.server.swallowed)
         await write(plant, 902)
@@ -286,3 +298,32 @@ async def test_a_message_that_went_astray_during_the_takeover_is_asked_for_again
     finally:
         plant.server.swallow, plant.server.swallowed = (lambda _: False), 0
         await second.close()
+
+
+async def test_when_the_old_subscription_is_deleted_the_next_process_would_already_find_the_new_one(
+    plant, tmp_path, monkeypatch
+):
+    deleted = Link.forget
+    found = []
+
+    async def look_first(self, subscription):
+        next_process = Receipts(tmp_path / "press_4.json")
+        next_process.resume()
+        found.append((subscription, next_process.mark.subscription))
+        await deleted(self, subscription)
+
+    first = new(plant, tmp_path)
+    await first.connect()
+    await write(plant, 1000)
+    await values(first, 1000.0)
+    old = first._subscription.id
+    await first.close()
+    monkeypatch.setattr(Link, "forget", look_first)
+    second = new(plant, tmp_path)
+    await second.connect()
+    await write(plant, 1001)
+    reading = asyncio.create_task(values(second, 1001.0))
+    await soon(lambda: old not in plant.server.subscriptions)
+    assert found == [(old, second._subscription.id)]
+    await reading
+    await second.close()
