@@ -29,6 +29,7 @@ from actors.sink_doubt import GivenDoubt
 from actors.sink_feed import Feed, Filled
 from actors.sink_figures import Latency
 from actors.sink_letters import Letters
+from actors.sink_stream import StreamAway
 from actors.stage_doubt import Doubt
 from actors.surroundings import command
 from schemas.gateway import SinkConfig
@@ -59,17 +60,17 @@ async def run(context: Context) -> None:
     gc.freeze()  # What is imported by now stays: else the collector looks through it all while thousands of records pass.
     context.facts |= {"type": config.type, "topics": config.topics}
     context.ready()
-    lost = 0
+    lost, away = 0, StreamAway()
     while not context.stopping.is_set():
         began = time.monotonic()
         try:
-            await _deliver(context, config, sink_class)
+            await _deliver(context, config, sink_class, away)
         except (StreamLost, OutOfRange, RecordTooLarge) as gone:
             lost = 1 if time.monotonic() - began > 60 else lost + 1
             pause = min(STREAM_PAUSE_S[0] * 2**lost, STREAM_PAUSE_S[1]) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             context.count("stream_lost_total")
             context.health(Status.DEGRADED, f"{gone}; tries again in {pause:.1f} s", STREAM_STEP + command("status"))
-            log.warning("sink_lost_stream", reason=str(gone), pause_s=round(pause, 1))
+            away.lost(str(gone), pause)
             await _stopped_within(context, pause)
 
 
@@ -84,7 +85,7 @@ def _find(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-async def _deliver(context: Context, config: SinkConfig, sink_class: Any) -> None:
+async def _deliver(context: Context, config: SinkConfig, sink_class: Any, away: StreamAway) -> None:
     """One life of the clients of the stream."""
     settings = context.config
     bootstrap, name, data_dir = settings["bootstrap"], f"sf-sink-{config.id}", Path(settings["data_dir"])
@@ -105,7 +106,7 @@ async def _deliver(context: Context, config: SinkConfig, sink_class: Any) -> Non
             )
         feed = Feed(context, config, consumer, codec, doubt, given)
         sink = sink_class(config, origin)
-        await Delivery(context, config, feed, letters, sink).work()
+        await Delivery(context, config, feed, letters, sink, away).work()
     finally:
         if feed is not None:
             await feed.end()
@@ -126,8 +127,11 @@ async def _stopped_within(context: Context, seconds: float) -> bool:
 class Delivery:
     """Tries, writes, counts, and says how it goes."""
 
-    def __init__(self, context: Context, config: SinkConfig, feed: Feed, letters: Letters, sink: Sink) -> None:
+    def __init__(
+        self, context: Context, config: SinkConfig, feed: Feed, letters: Letters, sink: Sink, away: StreamAway
+    ) -> None:
         self._context, self._config, self._feed, self._letters, self._sink = context, config, feed, letters, sink
+        self._stream_away = away
         self._latency = Latency(context)
         self._breaker = Breaker(config.breaker.failures, config.breaker.pause)
         self._show()
@@ -139,6 +143,7 @@ class Delivery:
                 left = self._breaker.next_trial_at - time.monotonic()
                 await _stopped_within(self._context, min(left, IDLE_S))
                 await self._feed.look()
+                self._stream_away.back()
                 continue
             self._breaker = breaker.trying(self._breaker, time.monotonic())
             self._show()
@@ -231,6 +236,8 @@ class Delivery:
             self._context.health(Status.DEGRADED, str(behind), behind.next_step)
         else:
             self._context.health(Status.HEALTHY)
+        if not silent:
+            self._stream_away.back()
         if before.state is State.CLOSED and not before.failures:
             return
         self._breaker = breaker.succeeded(before, time.monotonic())

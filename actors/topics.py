@@ -34,6 +34,7 @@ from stream.broker.data import sync_directory
 from stream.broker.wire import silence
 from stream.ending import ended
 from stream.topics import TOPICS, Plan, plan, settings, topic
+from stream.words import said
 
 WITHIN_S = 45
 AGAIN_S = 5.0
@@ -84,7 +85,7 @@ async def _told(wrong: Exception, bootstrap: str) -> str:
             f"Kafka at {bootstrap} answers, but closes the connection before it says anything: it wants a login or TLS there; "
             "right would be a plain listener for this gateway"
         )
-    return str(wrong) or type(wrong).__name__
+    return said(wrong) if isinstance(wrong, KafkaError) else str(wrong) or type(wrong).__name__
 
 
 async def _once(context: Context, stream: StreamConfig, own: bool) -> None:

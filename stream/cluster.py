@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from stream.producer import StreamLost
+from stream.words import said
 
 
 async def cluster_id(bootstrap: str, client_id: str, within_s: float = 10) -> str:
@@ -21,7 +22,7 @@ async def cluster_id(bootstrap: str, client_id: str, within_s: float = 10) -> st
     except TimeoutError as late:
         raise StreamLost(f"the local stream did not name its id within {within_s:g} s") from late
     except (KafkaError, OSError) as wrong:
-        raise StreamLost(f"the local stream could not name its id: {type(wrong).__name__} {wrong}") from wrong
+        raise StreamLost(f"the local stream could not name its id: {said(wrong)}") from wrong
     finally:
         with suppress(Exception):
             async with asyncio.timeout(2):

@@ -24,7 +24,8 @@ from stream.ending import ended
 from stream.fetched import plain_records
 from stream.flow import Flow, refuse_dead_tasks
 from stream.offset_fetch import whole_answers
-from stream.producer import Partition, StreamLost, said
+from stream.producer import Partition, StreamLost
+from stream.words import said
 
 Polled = dict[Partition, list[Message]]
 """The records of each partition, in offset order."""

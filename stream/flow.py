@@ -14,6 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from stream.producer import Partition, StreamLost
+from stream.words import said
 
 LOOK_EVERY_S = 10.0
 """Seconds of waiting for records, not of the clock: a slow reader, or one that reads nothing for a while, is no stalled one."""
@@ -34,8 +35,7 @@ def _why(task: asyncio.Task[Any]) -> str:
     error = None if task.cancelled() else task.exception()
     if error is None:
         return "it was cancelled"
-    cause = error.__cause__ or error
-    return f"{type(cause).__name__} {cause}"
+    return said(error.__cause__ or error)
 
 
 class Flow:

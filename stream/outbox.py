@@ -24,6 +24,7 @@ from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from stream.broker.wire import silence
 from stream.consumer import StreamConsumer
 from stream.producer import Pack, Parcel, Partition, StreamLost, StreamProducer, packs
+from stream.words import said
 
 TICK_S = 0.5
 SILENT_S = 3.0
@@ -140,7 +141,7 @@ class Outbox:
         error = future.exception()
         if error is not None:
             sent.failed[place] = error
-            self._why = f"{type(error).__name__} {error}"
+            self._why = said(error)
         elif future.result().offset >= 0:
             self._floors[place] = future.result().offset + 1
 

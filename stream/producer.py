@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from stream import broken_connections
 from stream.ending import ended
+from stream.words import said
 
 BATCH_BYTES = 512 * 1024
 """Most bytes of one batch before compression; only a single record may be larger."""
@@ -224,11 +225,6 @@ class StreamProducer:
             raise StreamLost(f"the local stream did not {what} within {limit:g} s ({late or 'no answer'})") from late
         except (KafkaError, AssertionError, OSError, ValueError) as wrong:
             raise StreamLost(f"the local stream could not {what}: {said(wrong)}") from wrong
-
-
-def said(wrong: BaseException) -> str:
-    """Its kind and its words; Kafka's own errors begin with their kind."""
-    return str(wrong) if isinstance(wrong, KafkaError) else f"{type(wrong).__name__} {wrong}"
 
 
 def packs(parcels: Iterable[Parcel]) -> list[Pack]:
