@@ -103,25 +103,42 @@ class Recent:
                 yield segment.rows if inside else _cut(segment.rows, begin, end)
         yield _cut(self.tail, begin, end)
 
-    def take_before(self, end: int) -> Rows:
-        """Remove and return the rows with time < end."""
+    def number_from(self, before: Times) -> int:
+        """How many rows `take_before` would leave."""
+        parts = [*(segment.rows for segment in self.segments), self.tail]
+        return sum(int(np.count_nonzero(rows.time >= before[rows.slot])) for rows in parts)
+
+    def take_before(self, before: Times) -> Rows:
+        """Remove and return the rows before their point's time; `before` has one for each slot."""
+        end = int(before.max(initial=0))
         taken: list[Rows] = []
         kept: list[Segment] = []
+        left: list[Rows] = []
         for segment in self.segments:
-            if segment.oldest >= end:
+            old = segment.rows.time < before[segment.rows.slot] if segment.oldest < end else None
+            if old is None or (2 * len(old) >= SEALED and not old.any()):
+                self._seal_left(left, kept)
                 kept.append(segment)
                 continue
-            old = segment.rows.time < end
             taken.append(segment.rows.only(old))
-            if segment.newest >= end:
-                kept.append(Segment.of(self.numbers, segment.rows.only(~old)))
-                self.numbers += 1
+            left.append(segment.rows.only(~old))
+            if sum(map(len, left)) >= SEALED:
+                self._seal_left(left, kept)
+        self._seal_left(left, kept)
         self.segments = kept
         tail = self.tail
-        old = tail.time < end
+        old = tail.time < before[tail.slot]
         taken.append(tail.only(old))
         self._tail = [tail.only(~old)]
         return joined(taken)
+
+    def _seal_left(self, left: list[Rows], kept: list[Segment]) -> None:
+        """What is left of segments side by side becomes one: a few rows of a point that is behind in each would make many."""
+        rows = joined(left)
+        if len(rows):
+            kept.append(Segment.of(self.numbers, rows))
+            self.numbers += 1
+        left.clear()
 
 
 def _cut(rows: Rows, begin: int, end: int) -> Rows:

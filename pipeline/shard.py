@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from pipeline import recent as recent_rows
+from pipeline.clocks import COLUMNS, Clocks
 from pipeline.hours import Hour, Key, from_columns, to_columns
-from pipeline.intervals import INTERVALS
+from pipeline.intervals import HOUR, INTERVALS
 from pipeline.packing import pack, unpack
 from pipeline.points import Points, Slots
 from pipeline.recent import Recent, Rows, Segment
@@ -32,14 +33,19 @@ class Shard:
         self.hours: dict[Key, Hour] = {}
         self.hours_number = 0
         """Counts the times that `hours` changed."""
+        self.whole = False
+        """Has it been read from the log's first reading on? Asked only where the clock starts."""
         self.clock: int | None = None
-        """Event time: the newest device time that is not beyond its arrival."""
+        """Event time: the newest device time of any point that is not beyond its arrival. It decides when windows are first written."""
+        self.clocks = Clocks()
         self.closed = 0
         """The clock's whole second: windows that end here or before were written."""
         self.horizon = 0
-        """A whole minute: readings before it are no longer in `recent`."""
+        """A whole minute, for which was folded: readings before it are in `recent` only of points that are behind."""
+        self.late = 0
+        """Readings since the last fold of seconds that were written already."""
         self.behind = 0
-        """How many readings in a row arrived long before the clock; see aggregator.py."""
+        """How many readings in a row arrived long before their points' clocks; see aggregator.py."""
         self.dirty: list[set[Key]] = [set() for _ in INTERVALS]
         """By interval: windows that late readings changed since they were written."""
         # Not in the snapshot:
@@ -60,6 +66,7 @@ class Shard:
             self.units += [(None, "")] * (len(self.points.names) - len(self.units))
             more = np.full(len(self.units) - len(self._series), -1, np.int32)
             self._series = np.concatenate([self._series, more])
+            self.clocks.make_room(len(self.units))
         if records.table is not self._table:
             self._table, self._series = records.table, np.full(len(self.units), -1, np.int32)
         for row in np.flatnonzero((self._series[slots] != records.series) & (slots >= 0)).tolist():
@@ -77,6 +84,7 @@ class Shard:
         used[[slot for slot, _ in self.hours]] = True
         free = np.flatnonzero(~used).tolist()
         self.points.forget(free)
+        self.clocks.forget(free)
         self._series[free] = -1
         self.told.clear()
 
@@ -89,12 +97,15 @@ class Shard:
             "closed": self.closed,
             "horizon": self.horizon,
             "behind": self.behind,
+            "late": self.late,
+            "base": list(self.clocks.base),
             "dirty": [sorted(keys) for keys in self.dirty],
             "numbers": self.recent.numbers,
             "segments": [segment.number for segment in self.recent.segments],
             "hours": self.hours_number,
         }
-        parts: dict[str, bytes | None] = {"head": pack(_MAGIC, head, _columns(self.recent.tail))}
+        columns = _columns(self.recent.tail) | {name: getattr(self.clocks, name) for name in COLUMNS}
+        parts: dict[str, bytes | None] = {"head": pack(_MAGIC, head, columns)}
         hours = f"hours-{self.hours_number}"
         parts[hours] = None if hours in written else pack(_MAGIC, {}, to_columns(self.hours))
         for segment in self.recent.segments:
@@ -112,7 +123,8 @@ class Shard:
             shard.units = [(unit, str(gateway)) for unit, gateway in head["units"]]
             shard._series = np.full(len(shard.units), -1, np.int32)
             shard.clock, shard.closed, shard.horizon = head["clock"], int(head["closed"]), int(head["horizon"])
-            shard.behind = int(head["behind"])
+            shard.behind, shard.late = int(head["behind"]), int(head.get("late", 0))
+            shard._take_clocks(head, tail)
             shard.dirty = [{(int(slot), int(start)) for slot, start in keys} for keys in head["dirty"]]
             segments = [Segment.of(number, _unpacked(parts[f"rows-{number}"])) for number in head["segments"]]
             shard.recent = Recent(segments, _rows(tail), int(head["numbers"]))
@@ -121,6 +133,21 @@ class Shard:
         except (KeyError, TypeError, IndexError) as wrong:
             raise ValueError(f"not an aggregator's snapshot: {type(wrong).__name__} {wrong}") from None
         return shard
+
+    def _take_clocks(self, head: dict[str, Any], columns: dict[str, Any]) -> None:
+        """A snapshot from before there were any knows only what the partition had folded away and dropped of all points."""
+        folded, dropped = head.get("base", (self.horizon, self.horizon // HOUR * HOUR))
+        self.clocks.base = int(folded), int(dropped)
+        self.clocks.make_room(len(self.units))
+        if "base" not in head:
+            self.clocks.heard[:] = self.closed
+            return
+        for name in COLUMNS:
+            if len(columns[name]) != len(self.units):
+                raise ValueError(
+                    f"has {len(columns[name])} of {name}; right would be one for each of {len(self.units)}"
+                )
+            setattr(self.clocks, name, columns[name].astype(np.int64))
 
 
 def _columns(rows: Rows) -> dict[str, Any]:

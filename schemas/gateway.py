@@ -293,7 +293,8 @@ class ProcessingConfig(Model):
     """One transaction each so often."""
     snapshot_every: Annotated[Duration, between("100ms", "1h")] = 10
     lateness: Annotated[MaybeZeroDuration, between("0s", "1h")] = 60
-    """How late, by device time, a reading still changes its window; at most 1h, since all readings of that time are kept in memory."""
+    """How much older than its point's newest, by device time, a reading may be and still change its window; at most 1h, since all readings
+    of that time are kept in memory."""
 
 
 class BreakerConfig(Model):

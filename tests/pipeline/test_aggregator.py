@@ -5,43 +5,8 @@ import pytest
 
 from pipeline.aggregator import Aggregator
 from schemas.records import Quality
-from tests.kit.readings import SECOND, START, Batches, Row
-
-BEGIN = START // (3600 * SECOND) * 3600 * SECOND
-"""A full hour."""
-
-
-def at(seconds: float, value=1.0, late: float = 0, **more) -> Row:
-    """A reading of so many seconds after BEGIN that arrives `late` seconds after it was taken."""
-    time = BEGIN + int(seconds * SECOND)
-    return Row(value, time, time + int(late * SECOND), time + int(late * SECOND), **more)
-
-
-class Log:
-    """One partition's log, read by one aggregator."""
-
-    def __init__(self, **options):
-        self.options = options
-        self.stage, self.batches, self.rows = Aggregator(**options), Batches(), []
-
-    def read(self, *rows: Row) -> list[tuple[str, float, int]]:
-        """(interval, start in seconds, count) of the windows that are written."""
-        self.rows += rows
-        return self.windows(self.stage.step(0, self.batches.of(list(rows)), 0))
-
-    def tick(self, seconds: float) -> list[tuple[str, float, int]]:
-        """The wall clock stands there, and has for a while."""
-        now = BEGIN + int(seconds * SECOND)
-        return self.windows(self.stage.tick(now - 3 * SECOND)) + self.windows(self.stage.tick(now))
-
-    def windows(self, outputs) -> list[tuple[str, float, int]]:
-        self.counters, self.documents = outputs.counters, outputs.documents
-        seen = [
-            (d.fields["interval"], (d.fields["window_start"] - BEGIN) / SECOND, d.fields["count"])
-            for d in outputs.documents
-        ]
-        order = ["1s", "10s", "1min", "1hour"]
-        return sorted(seen, key=lambda window: (order.index(window[0]), window[1]))
+from tests.kit.readings import SECOND, Row
+from tests.pipeline.aggregator_log import BEGIN, DAY, Log, at
 
 
 def test_a_window_is_written_when_the_clock_passes_its_end():
@@ -185,11 +150,14 @@ def test_points_beyond_the_bound_are_counted():
     assert log.counters == {"points_over_total": 2}
 
 
-def test_points_make_room_when_their_windows_are_closed():
+def test_points_make_room_when_they_are_waited_for_no_longer():
     log = Log(points_max=2, intervals=["1s"])
     log.read(at(0, parameter="a"), at(0, parameter="b"))
-    log.read(at(300, parameter="b"))
-    log.read(at(301, parameter="c"))
+    log.read(at(DAY - 100, parameter="b"))
+    log.read(at(DAY - 99, parameter="c"))
+    assert log.counters == {"points_over_total": 1}
+    log.read(at(DAY + 100, parameter="b"))
+    log.read(at(DAY + 101, parameter="c"))
     assert log.counters == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.aggregator import BEHIND_MOST, Aggregator
+from pipeline.intervals import INTERVALS
 from schemas.records import Quality
 from tests.kit.readings import SECOND, START, Batches, Row
 from tests.pipeline.naive_aggregator import NaiveAggregator, figures
@@ -42,6 +44,33 @@ def log_of(random: Random, profile: str, size: int) -> list[Row]:
             )
         )
     return made
+
+
+def uneven_log(random: Random, outage_s: int, jitter_s: float) -> list[Row]:
+    """Points that come in turn, but for `outage_s` seconds: what there was in these is handed over afterwards, by one a little and
+    then by another, each in its own order."""
+    began = random.randrange(150) * SECOND
+    ended = began + outage_s * SECOND
+    held: dict[str, list[Row]] = {}
+    before, after = [], []
+    for parameter, period in (("a", 10), ("b", 25), ("c", 65), ("d", 15)):
+        # The last one is not there yet when the stream goes away.
+        begin = random.randrange(period * SECOND) if parameter < "d" else began
+        for at in range(begin, ended + random.choice([0, 90, 700]) * SECOND, period * SECOND):
+            # Two in one second or across its end.
+            for got in (START + at, START + at + SECOND // 2):
+                time = got - int(random.random() * jitter_s * SECOND)
+                row = Row(random.choice(VALUES), time, got, quality=random.choice(QUALITIES), parameter=parameter)
+                (before if at < began else held.setdefault(parameter, []) if at < ended else after).append(row)
+    handed = []
+    while held:
+        parameter = random.choice(list(held))
+        n = random.choice([1, 10, 100, 1000])
+        handed += held[parameter][:n]
+        held[parameter] = held[parameter][n:]
+        if not held[parameter]:
+            del held[parameter]
+    return [*sorted(before, key=lambda row: row.got), *handed, *sorted(after, key=lambda row: row.got)]
 
 
 class Newest:
@@ -147,3 +176,24 @@ def test_a_gateway_clock_that_was_far_ahead_does_not_silence_the_partition():
     assert newest.counters["clock_resets_total"] == 1
     assert newest.counters['too_late_total{interval="1s"}'] == 2 * (BEHIND_MOST - 1)
     assert newest.documents["1s", "temperature", START + 400 * SECOND]["avg"] == 400
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    outage_min=st.integers(2, 30),
+    lateness=st.sampled_from([0, 5, 60]),
+    ticks=st.booleans(),
+    readings_max=st.sampled_from([40, 300, 10**6]),
+)
+def test_unevenly_handed_over_backlogs_are_counted_whole(seed, outage_min, lateness, ticks, readings_max):
+    random = Random(seed)
+    log = uneven_log(random, outage_min * 60, lateness / 2)
+    newest = check(random, log, lateness, ticks, readings_max)
+    if readings_max > len(log):
+        truth = Counter(
+            (interval.name, row.parameter, row.device_time // interval.length * interval.length)
+            for interval in INTERVALS
+            for row in log
+        )
+        assert {where: found["count"] for where, found in newest.documents.items()} == truth
