@@ -36,22 +36,22 @@ def rows(first: int, n: int) -> list[tuple[int, float]]:
 async def test_readings_go_on_judged_and_refused_ones_to_the_dead_letters(
     stage_kafka: str, unique: Unique, tmp_path: Path
 ) -> None:
-    asset = next(assets(unique("judged"), 1))
+    asset = next(assets(unique("judged"), 10))
     rules = [{"match": {"asset": asset}, "range": {"max": 98}, "gap": {"expected": "1s"}, "time": {"skewed": "GOOD"}}]
-    config = stage_config(stage_kafka, tmp_path, "validator", 1, rules=rules)
+    config = stage_config(stage_kafka, tmp_path, "validator", 10, rules=rules)
     async with Source(stage_kafka, tmp_path) as source, working(config) as context:
-        await source.readings("telemetry.raw", series(asset), [*rows(0, 100), *rows(110, 1)], 1)
-        await source.readings("events.raw", series(asset), [(NOON, True), (NOON + SECOND, False)], 1)
+        await source.readings("telemetry.raw", series(asset), [*rows(0, 100), *rows(110, 1)], 10)
+        await source.readings("events.raw", series(asset), [(NOON, True), (NOON + SECOND, False)], 10)
         await until(lambda: context.counters.get("read_total", 0) >= 103)
         assert context.status is Status.HEALTHY
         assert context.counters['refused_total{rule="range"}'] == 2
-    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [1], asset)
+    clean, _ = await written(stage_kafka, tmp_path, ["telemetry.clean"], [10], asset)
     assert readings(clean) == [(asset, "speed", at, value, 0) for at, value in rows(0, 99)]
-    events, documents = await written(stage_kafka, tmp_path, ["events.clean"], [1], asset)
+    events, documents = await written(stage_kafka, tmp_path, ["events.clean"], [10], asset)
     assert [value for _, _, _, value, _ in readings(events)] == [1.0, 0.0]
     # 99 and 110 were refused: the gap is from 98 on, but nothing accepted has ended it.
     assert documents == []
-    _, letters = await written(stage_kafka, tmp_path, ["dlq.telemetry"], [1], asset)
+    _, letters = await written(stage_kafka, tmp_path, ["dlq.telemetry"], [10], asset)
     assert [(x.fields["rule"], x.fields["reason"]) for x in letters] == [
         ("range", "range: 99 is above 98"),
         ("range", "range: 110 is above 98"),
