@@ -48,7 +48,10 @@ STREAM_PAUSE_S = (0.5, 5.0)
 """After the local stream was lost; grows, with jitter."""
 REFUSED = "refused_by_sink"
 STREAM_STEP = "the destination is not to blame; see what this says of the stream: "
-PERSON_STEP = "put this right at the destination; the sink then goes on by itself"
+PERSON_STEP = (
+    "put this right: what is changed at the destination is seen by itself, a secret that is set anew here after: {restart}; "
+    "for a change of the gateway file start the gateway again"
+)
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -257,7 +260,8 @@ class Delivery:
         told = f"{away}; failed {self._breaker.failures} times in a row, tries again in {pause:.1f} s"
         if opened:
             told += "; nothing is lost meanwhile, the stream keeps the records"
-        next_step = away.next_step or (PERSON_STEP if needs_person else None)
+        step = PERSON_STEP.format(restart=command(f"restart {self._config.id}"))
+        next_step = away.next_step or (step if needs_person else None)
         self._context.health(Status.UNHEALTHY if opened else Status.DEGRADED, told, next_step)
         self._show()
         if before.state is self._breaker.state and before.reason == self._breaker.reason:

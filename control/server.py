@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -24,6 +25,12 @@ from schemas.gateway import ApiConfig
 
 STOP_WITHIN_S = 3
 AGAIN_AFTER_S = 5.0
+PORT_STEP = (
+    "end what has that port or address (`ss -ltnp` shows it): the page then comes by itself; or set another `api.port`, 0 for a free one, "
+    "and start the gateway again. The command line works meanwhile"
+)
+
+log = structlog.get_logger()
 
 
 class PortTaken(Exception):
@@ -37,12 +44,10 @@ def bind(config: ApiConfig) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
+        listener.listen(128)
     except OSError as error:
         listener.close()
-        raise PortTaken(
-            f"the page cannot listen on {config.host}:{config.port}: {error.strerror}; set another api.port, or 0 for a free one"
-        ) from None
-    listener.listen(128)
+        raise PortTaken(f"the page cannot listen on {config.host}:{config.port}: {error.strerror}") from None
     return listener
 
 
@@ -95,7 +100,9 @@ async def serve_page(context: Context, config: ApiConfig, state: State) -> None:
             port = bind(config)
             break
         except PortTaken as taken:
-            context.health(Status.DEGRADED, str(taken))
+            if str(taken) != context.reason:
+                log.warning("page_has_no_port", reason=str(taken))
+            context.health(Status.DEGRADED, str(taken), PORT_STEP)
             await asyncio.sleep(AGAIN_AFTER_S)
     context.health(Status.HEALTHY)
     context.facts["address"] = f"http://{config.host}:{port.getsockname()[1]}/"

@@ -9,7 +9,7 @@ from protocols.advice import Steps
 STEPS: Final[Steps] = (
     (
         "refuses the user name or password",
-        "compare `user` ({user}) and the secret of `password` with the broker's list of users; `mosquitto_sub -h {host} -p {port} -u {user} -P ... -t '#'` tries them",
+        "compare `user` ({user}) and the secret of `password` with the broker's list of users; `mosquitto_sub -h {host} -p {port} -u {user} -P ... -t '#'` tries them. What is mended there is seen by itself; after a new secret here restart this adapter",
     ),
     (
         "does not let this user or client id in",

@@ -10,7 +10,7 @@ _OURS: Final = (
     "at the server, move this gateway's certificate ({name}) from the rejected to the trusted client certificates, or copy "
     "{certificate} there; the next attempt goes through, without a restart"
 )
-_LOGIN: Final = "compare `user` and the secret of `password` with the server's users, try the same login with another client, and see that the user is not locked there"
+_LOGIN: Final = "compare `user` and the secret of `password` with the server's users, try the same login with another client, and see that the user is not locked there; after a new secret here restart this adapter"
 _ANONYMOUS: Final = "the server lets nobody in without a name: have a user made there, and set `user` and `password`"
 _BROWSE: Final = (
     "look the node up with an OPC UA browser as the same user: its id may have changed with a new project in the PLC"

@@ -156,7 +156,11 @@ class Session:
     def _check_epoch(self) -> None:
         rows = self._run("SET CONSTRAINTS ALL IMMEDIATE; " + _STILL_OURS, *self._who)
         if rows != [(self._epoch,)]:
-            raise NotConnected(f"database {self._config.place()}: another worker of sink {self._config.id} took over")
+            raise NotConnected(
+                f"database {self._config.place()}: another worker of gateway {self._origin.gateway} and sink {self._config.id} took over",
+                next_step="if it comes again and again: another gateway that runs has the same `gateway.id` and sink `id`, as a copy of "
+                "this file has; give each its own `gateway.id`",
+            )
 
     def _write_documents(self, several: list[Document], points: dict[tuple[str, str], int]) -> list[RefusedRecord]:
         refused = [

@@ -106,6 +106,8 @@ async def test_wrong_set_up_is_unhealthy_at_once_and_heals_without_a_restart(
             await until(lambda: context.status is Status.UNHEALTHY)
             assert f'role "{role}" does not exist' in (context.reason or "")
             assert context.facts["breaker"]["state"] == "open"
+            assert f"restart {context.config['sink']['id']}" in (context.next_step or "")
+            assert "the gateway file" in (context.next_step or "")
             query(database, f"CREATE ROLE {role} LOGIN SUPERUSER")
             await until(stored_is(database, 10))
             await until(lambda: context.status is Status.HEALTHY)
