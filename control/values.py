@@ -6,8 +6,11 @@ Sampled, not complete: when more arrives than a page can show, the older is skip
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from actors.context import Context
 from schemas.records import NO_TIME, Quality, Records
@@ -15,13 +18,17 @@ from stream.codec import Codec, SchemaIds
 from stream.consumer import OutOfRange, StreamConsumer
 from stream.producer import Partition, StreamLost
 
-WATCHED = ("telemetry.clean", "events.clean")
+WATCHED = ("telemetry.clean", "events.clean", "alarms.raw")
+"""Where readings of each class come to their end; an alarm as it was read."""
 POINTS_MAX = 5000
 """Points beyond are not shown, only counted: `left_out`."""
 READ_EVERY_S = 0.5
-BATCH_MAX = 2000
-BEHIND_MAX = 4000
-"""Records behind the end of the watched topics at which the older ones are skipped."""
+BATCH_MAX = 5000
+PAST_MAX = 500_000
+"""Records that are gone through when somebody begins to look, for points that are quiet; about a second's work."""
+PAST_WITHIN_S = 10.0
+BEHIND_MAX = 10_000
+"""Records behind the end of the watched topics at which the older ones are skipped, once the past is gone through."""
 AGAIN_AFTER_S = 2.0
 START_WITHIN_S = 10.0
 
@@ -73,16 +80,20 @@ class Values:
         try:
             places = [(t, p) for t in WATCHED for p in range(self._context.config["partitions"])]
             consumer.assign(await self._beginning(consumer, places))
+            patient_until = time.monotonic() + PAST_WITHIN_S
             while self.watchers:
                 await self._take(consumer, codec)
-                await asyncio.sleep(READ_EVERY_S)
+                behind, is_patient = sum((await consumer.lag()).values()), time.monotonic() < patient_until
+                if behind > BEHIND_MAX and not is_patient:
+                    await self._skip(consumer)
+                await asyncio.sleep(0 if behind >= BATCH_MAX and is_patient else READ_EVERY_S)
         finally:
             await consumer.stop()
 
     async def _beginning(self, consumer: StreamConsumer, places: list[Partition]) -> dict[Partition, int]:
-        """A little before the end, but nothing twice: a point that is quiet while somebody begins to look has a newest value too."""
+        """Well before the end, but nothing twice: a point that is quiet, or was while nobody looked, has a newest value too."""
         begins, ends = await consumer.beginnings(places), await consumer.ends(places)
-        spare = BEHIND_MAX // len(places)
+        spare = PAST_MAX // max(1, sum(end > begins[p] for p, end in ends.items()))
         return {p: max(begins[p], end - spare, min(self._read_to.get(p, 0), end)) for p, end in ends.items()}
 
     async def _take(self, consumer: StreamConsumer, codec: Codec) -> None:
@@ -92,14 +103,19 @@ class Values:
             for records in codec.decode(topic, partition, messages).records:
                 self._note(records)
         self._read_to = consumer.positions()
-        lag = await consumer.lag()
-        if sum(lag.values()) > BEHIND_MAX:
-            ends = await consumer.ends(lag)
-            spare = BATCH_MAX // max(1, len(lag))
-            consumer.assign({place: max(end - spare, consumer.positions()[place]) for place, end in ends.items()})
+
+    async def _skip(self, consumer: StreamConsumer) -> None:
+        """More comes than a page can show: go on near the end."""
+        positions = consumer.positions()
+        ends = await consumer.ends(list(positions))
+        spare = BATCH_MAX // max(1, len(ends))
+        consumer.assign({place: max(end - spare, positions[place]) for place, end in ends.items()})
 
     def _note(self, records: Records) -> None:
-        for row in range(len(records)):
+        """The last of each series."""
+        last = np.full(len(records.table), -1, np.int64)
+        last[records.series] = np.arange(len(records))
+        for row in np.sort(last[last >= 0]).tolist():
             series = records.table[int(records.series[row])]
             place = series.asset, series.parameter
             if place not in self._newest and len(self._newest) >= POINTS_MAX:

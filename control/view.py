@@ -160,6 +160,13 @@ def _base(node: Node) -> dict[str, Any]:
     return {"id": node["id"], "name": name, "status": node.get("status"), "reason": node.get("reason")}
 
 
+def _lag(node: Node) -> float | None:
+    """Records that wait; None while nobody counts them, as of a worker that does not run."""
+    gauges = node.get("gauges", {})
+    is_known = node.get("pid") is not None and any(name.partition("{")[0] == "lag" for name in gauges)
+    return total(gauges, "lag") if is_known else None
+
+
 def _adapter(node: Node, rates: Rates) -> dict[str, Any]:
     facts = node.get("facts", {})
     return {
@@ -181,7 +188,7 @@ def _stage(node: Node, rates: Rates) -> dict[str, Any]:
         "refused_rate": rates.of(node["id"], "refused_total"),
         "refused": total(node.get("counters", {}), "refused_total"),
         "since": node.get("started_at"),
-        "lag": total(node.get("gauges", {}), "lag"),
+        "lag": _lag(node),
     }
 
 
@@ -193,7 +200,7 @@ def _sink(node: Node, rates: Rates) -> dict[str, Any]:
         "readings_rate": sum(rates.of(node["id"], f'stored_total{{topic="{topic}"}}') for topic in READINGS),
         "refused": total(node.get("counters", {}), "refused_total"),
         "since": node.get("started_at"),
-        "lag": total(gauges, "lag"),
+        "lag": _lag(node),
         "catch_up_s": gauges.get("catch_up_s") or None,
         "latency_p50_ms": gauges.get("latency_p50_ms"),
         "latency_p99_ms": gauges.get("latency_p99_ms"),

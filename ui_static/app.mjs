@@ -75,7 +75,7 @@ function Header({ state }) {
     <div class="figures">
       <div class="figure"><b>${rate(total(adapters, "rate"))}</b> <span>read</span></div>
       <div class="figure"><b>${rate(total(sinks, "readings_rate"))}</b> <span>stored</span></div>
-      <div class="figure"><b>${count(total(sinks, "lag"))}</b> <span>waiting</span></div>
+      <div class="figure"><b>${count(sinks.some((s) => s.lag != null) ? total(sinks, "lag") : null)}</b> <span>waiting</span></div>
       <div class="figure"><b>${latency.length ? milliseconds(Math.max(...latency)) : "–"}</b> <span>late</span></div>
     </div>
   </header>`;

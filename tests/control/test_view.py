@@ -90,12 +90,21 @@ def test_rates_are_per_second_and_survive_a_restart():
 
 def test_the_flow_lists_each_kind_in_the_order_of_the_tree():
     nodes = [
-        worker("data_path/sinks/s", gauges={"lag": 7}),
+        worker("data_path/sinks/s", gauges={"lag": 7}) | {"pid": 4242},
         worker("data_path/adapters/a", counters={"rejects_total": 2}),
     ]
     flow = view.flow(tree(*nodes), view.Rates())
     assert flow["sinks"][0]["lag"] == 7
     assert flow["adapters"][0]["rejected"] == 2
+
+
+@pytest.mark.parametrize("branch", ["sinks", "processing"])
+def test_what_waits_is_not_shown_as_nothing_while_nobody_counts_it(branch):
+    """A sink that is parked, or has not asked the stream yet, has all of it before it."""
+    parked = worker(f"data_path/{branch}/parked", status="FAILED", gauges={'lag{topic="t"}': 0}) | {"pid": None}
+    nodes = [parked, worker(f"data_path/{branch}/young", gauges={"lag_s": 0}) | {"pid": 4242}]
+    flow = view.flow(tree(*nodes), view.Rates())
+    assert [hop["lag"] for kind in ("stages", "sinks") for hop in flow[kind]] == [None, None]
 
 
 def test_metrics_carry_the_component_and_its_labels():
