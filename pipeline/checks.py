@@ -106,7 +106,9 @@ def time(records: Records, limits: Columns, at: Rows) -> tuple[list[Violation], 
         return found, 0
     rows = np.flatnonzero(wrong)
     reasons = [
-        f"time: device clock is {span(abs(s))} {'behind' if s > 0 else 'ahead of'} the gateway's"
+        f"time: device time is {span(s)} behind the gateway's: an old value, or a wrong clock"
+        if s > 0
+        else f"time: device clock is {span(-s)} ahead of the gateway's"
         for s in skew[rows].tolist()
     ]
     found += _given("time", rows, limits["skew_quality"][at[rows]], reasons)
