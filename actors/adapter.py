@@ -22,6 +22,7 @@ from tenacity.wait import wait_random_exponential
 
 from actors import logs
 from actors.adapter_hold import Held, Hold
+from actors.adapter_log import TroubleLog
 from actors.adapter_records import RecordMaker
 from actors.context import Context, Status
 from actors.io_actor import IoActor
@@ -111,6 +112,8 @@ class _Worker:
         identity = (self._config.id, self._adapter.version, given["gateway_id"])
         self._records = RecordMaker(identity, context.id, ids, given["partitions"], given.get("config_version"))
         self._away: str | None = "not connected yet"
+        self._lost_told: str | None = None
+        self._trouble_log = TroubleLog()
         self._advice: str | None = None
         self._unsent: str | None = None
         self._connects = 0
@@ -160,7 +163,7 @@ class _Worker:
         self._connects += 1
         if self._connects > 1:
             self._context.count("reconnects_total")
-        self._away = None
+        self._away = self._lost_told = None
         self._context.facts["next_try_in_s"] = None
         self._tell()
         logs.get().info("connected", adapter=self._config.id)
@@ -197,8 +200,10 @@ class _Worker:
         self._away, self._advice = why, next_step
         self._error("errors_total", why)
         batch = self._records.lost(self._adapter.points(), f"source lost: {why}", time.time_ns() // 1000)
-        if batch.readings:
+        if batch.readings or why != self._lost_told:  # names made of topics are no points before the first message
             logs.get().warning("source lost", adapter=self._config.id, reason=why, points=len(batch.readings))
+            self._lost_told = why
+        if batch.readings:
             self._take(batch)
         self._tell()
 
@@ -292,7 +297,15 @@ class _Worker:
         )
         trouble += [self._unsent] if self._unsent else []
         trouble += own.degraded
+        if not self._away and self._trouble_log.due(time.monotonic(), own.degraded):
+            self._log_trouble(own)
         context.health(Status.DEGRADED if trouble else Status.HEALTHY, "; ".join(trouble) or None, self._next_step(own))
+
+    def _log_trouble(self, own: Health) -> None:
+        if own.degraded:
+            logs.get().warning("not everything can be read", adapter=self._config.id, reason="; ".join(own.degraded))
+        else:
+            logs.get().info("everything can be read again", adapter=self._config.id)
 
     def _next_step(self, own: Health) -> str | None:
         if self._away:
