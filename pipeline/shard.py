@@ -57,6 +57,8 @@ class Shard:
         """Has there been one since the last tick that wrote something?"""
         self.quiet_since = 0
         self._series: Slots = np.empty(0, np.int32)
+        self._batch: Slots = np.empty(0, np.int32)
+        """The slots of the batch under way: some of its readings may not be in `recent` yet."""
         self._table: list[Series] | None = None
 
     def slots(self, records: Records) -> Slots:
@@ -73,6 +75,7 @@ class Shard:
             series = records.table[records.series[row]]
             self.units[slots[row]] = (series.unit, series.gateway_id)
             self._series[slots[row]] = records.series[row]
+        self._batch = slots[slots >= 0]
         return slots
 
     def forget_unused(self) -> None:
@@ -82,6 +85,7 @@ class Shard:
             used[segment.rows.slot] = True
         used[self.recent.tail.slot] = True
         used[[slot for slot, _ in self.hours]] = True
+        used[self._batch] = True
         free = np.flatnonzero(~used).tolist()
         self.points.forget(free)
         self.clocks.forget(free)

@@ -161,6 +161,13 @@ def test_points_make_room_when_they_are_waited_for_no_longer():
     assert log.counters == {}
 
 
+def test_a_point_that_comes_back_in_the_batch_that_makes_room_keeps_its_name():
+    log = Log(points_max=2, intervals=["1s"])
+    log.read(at(0, parameter="a"), at(0, parameter="b"))
+    log.read(at(DAY + 100, parameter="b"), at(DAY + 101, parameter="a"), at(DAY + 102, parameter="b"))
+    assert [document.fields["parameter"] for document in log.documents] == ["a", "b", "a", "b"]
+
+
 def test_the_snapshot_of_a_thousand_points_is_bounded_and_mostly_stands_already():
     rng = np.random.default_rng(5)
     log = Log()
