@@ -119,5 +119,5 @@ async def _as_far_as_it_remembers(
     last = [m.timestamp for m in (await consumer.poll(LOOK_BACK, 1.0)).get(place, []) if m.offset < offset]
     if not last:
         return begin
-    at = await consumer.offset_at(place, last[-1] - int(stage.memory_s * 1000))
+    at = (await consumer.offsets_at({place: last[-1] - int(stage.memory_s * 1000)}))[place]
     return offset if at is None else max(begin, min(at, offset))

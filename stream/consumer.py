@@ -64,6 +64,7 @@ class StreamConsumer:
 
     `reset` says what happens at a position whose records were deleted: "earliest" goes on with the oldest and tells `on_skip`,
     "none" raises OutOfRange. A position beyond the end (a log that lost its tail) always raises OutOfRange.
+    The broker holds a request for records that are not there yet for `hold_s`; whatever else is asked waits behind it.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class StreamConsumer:
         isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
         on_skip: Callable[[Skipped], None] = lambda _: None,
         within_s: float = 30,
+        hold_s: float = 0.5,
     ) -> None:
         self._options = {
             "bootstrap_servers": bootstrap,
@@ -86,6 +88,7 @@ class StreamConsumer:
             "enable_auto_commit": False,
             "request_timeout_ms": int(within_s * 1000),
             "retry_backoff_ms": 50,
+            "fetch_max_wait_ms": int(hold_s * 1000),
             "session_timeout_ms": 60_000,
             "check_crcs": True,
         }
@@ -155,12 +158,12 @@ class StreamConsumer:
         found = await self._in_time(self._open.beginning_offsets(named), "name its first offsets") if named else {}
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
-    async def offset_at(self, place: Partition, timestamp_ms: int) -> int | None:
-        """The first offset whose record is not older, or None. Raises StreamLost."""
-        asked = {TopicPartition(*place): timestamp_ms}
-        found = await self._in_time(self._open.offsets_for_times(asked), "search by time")
-        hit = found.get(TopicPartition(*place))
-        return None if hit is None else int(hit.offset)
+    async def offsets_at(self, times: Mapping[Partition, int]) -> dict[Partition, int | None]:
+        """The first offset whose record is not older than this (milliseconds), None where there is none. Raises StreamLost."""
+        asked = {TopicPartition(*place): at for place, at in times.items()}
+        found = await self._in_time(self._open.offsets_for_times(asked), "search by time") if asked else {}
+        hits = {place: found.get(TopicPartition(*place)) for place in times}
+        return {place: None if hit is None else int(hit.offset) for place, hit in hits.items()}
 
     async def committed(self, places: Iterable[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, None where there is none. Raises StreamLost."""

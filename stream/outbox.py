@@ -171,7 +171,7 @@ class Outbox:
         try:
             end = await self._settled_end(reader, place)
             oldest = min(p.timestamps_ms if isinstance(p.timestamps_ms, int) else min(p.timestamps_ms) for p in pack)
-            first = await reader.offset_at(place, oldest)
+            first = (await reader.offsets_at({place: oldest}))[place]
             start = max(self._floors.get(place, 0), end if first is None else first)
             found = await _values_between(reader, place, start, end)
         finally:

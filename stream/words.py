@@ -35,6 +35,7 @@ _SENTENCES: dict[type[kafka.KafkaError], str] = {
     kafka.UnknownTopicOrPartitionError: "a topic or partition is not there; right would be the topics as the gateway makes them",
     kafka.NotEnoughReplicasError: "fewer copies are in step than the topic's min.insync.replicas asks for; right would be that all brokers run",
     kafka.NotEnoughReplicasAfterAppendError: "fewer copies are in step than the topic's min.insync.replicas asks for; right would be that all brokers run",
+    kafka.MessageSizeTooLargeError: "a batch of records is larger than the topic takes; right would be a larger max.message.bytes there",
     kafka.KafkaStorageError: "the broker cannot use its disk; right would be room and a disk without errors there",
     kafka.TopicAuthorizationFailedError: _FORBIDDEN,
     kafka.GroupAuthorizationFailedError: _FORBIDDEN,

@@ -33,6 +33,7 @@ REFUSED = ("dlq.telemetry", "dlq.events")
 AGGREGATES = tuple(interval.topic for interval in INTERVALS)
 READ_WITHIN_S = 300.0
 POLL_MAX = 1000
+HOLD_S = 0.05
 EVICTED_MARGIN = 10_000_000
 """Microseconds: adapters write side by side, so a record may be a little older than the one before it in the log."""
 
@@ -58,6 +59,7 @@ async def _compare(bootstrap: str, partitions: int, dsn: str, since_ms: int) -> 
     reader = _Reader(bootstrap, since_ms, names)
     await reader.consumer.start()
     try:
+        await reader.find(partitions)
         with Database(dsn, partitions, names) as database:
             await reader.read_dead_letters(partitions)
             for partition in range(partitions):
@@ -67,6 +69,16 @@ async def _compare(bootstrap: str, partitions: int, dsn: str, since_ms: int) -> 
     finally:
         await reader.consumer.stop()
     return found
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The offsets of one partition's records of this run, `end` not among them."""
+
+    begin: int
+    end: int
+    cut: bool
+    """Its oldest records may have been deleted."""
 
 
 @dataclass
@@ -82,10 +94,21 @@ class _Reader:
     """Reads one partition of all topics at a time."""
 
     def __init__(self, bootstrap: str, since_ms: int, names: Names) -> None:
-        self.consumer = StreamConsumer(bootstrap, "streamforge-demo")
+        self.consumer = StreamConsumer(bootstrap, "streamforge-demo", hold_s=HOLD_S)
         self._codec = Codec(SchemaIds())
         self._since_ms, self._names = since_ms, names
         self._letters: dict[int, _Letters] = {}
+        self._spans: dict[Partition, _Span] = {}
+
+    async def find(self, partitions: int) -> None:
+        """Where the records since stand, of all topics at once: what is asked one by one would each time wait behind a held fetch."""
+        topics = (*RAW, *CLEAN, ALARMS, *AGGREGATES, *REFUSED)
+        places = [(topic, partition) for topic in topics for partition in range(partitions)]
+        ends, firsts = await self.consumer.ends(places), await self.consumer.beginnings(places)
+        begins = await self.consumer.offsets_at(dict.fromkeys(places, self._since_ms))
+        for place, begin in begins.items():
+            if begin is not None and begin < ends[place]:
+                self._spans[place] = _Span(begin, ends[place], cut=0 < firsts[place] == begin)
 
     async def read_dead_letters(self, partitions: int) -> None:
         """All first: the letter of a record that ended its worker is keyed by the worker, and stands in another partition than the record."""
@@ -105,13 +128,11 @@ class _Reader:
 
     async def _read(self, places: list[Partition], take: Any) -> int | None:
         """Hand over every record; returns when the oldest record arrived (microseconds) of a log whose records of this run were partly deleted."""
-        ends, firsts = await self.consumer.ends(places), await self.consumer.beginnings(places)
-        begins = {place: await self.consumer.offset_at(place, self._since_ms) for place in places}
-        starts = {place: ends[place] if begin is None else begin for place, begin in begins.items()}
-        cut = {place for place in places if 0 < firsts[place] == starts[place] < ends[place]}
+        spans = {place: self._spans[place] for place in places if place in self._spans}
+        cut = {place for place, span in spans.items() if span.cut}
         evicted: int | None = None
-        self.consumer.assign(starts)
-        while any([await self.consumer.position(place) < ends[place] for place in places]):
+        self.consumer.assign({place: span.begin for place, span in spans.items()})
+        while any([await self.consumer.position(place) < span.end for place, span in spans.items()]):
             for place, messages in (await self.consumer.poll(POLL_MAX, 0.5)).items():
                 if place in cut:
                     cut.discard(place)
