@@ -100,7 +100,8 @@ class Meter:
         self.tree()
         read = sum(a["rate"] for a in flow["adapters"])
         stored = sum(s["readings_rate"] for s in flow["sinks"])
-        waiting = sum(s["lag"] or 0 for s in flow["sinks"])  # None: a sink that was just started does not know it yet
+        lags = [s["lag"] for s in flow["sinks"]]
+        waiting = None if None in lags else sum(lags)  # a sink that was just started does not know it yet
         late = [s["latency_p50_ms"] for s in flow["sinks"] if s["latency_p50_ms"] is not None]
         words = f"{elapsed:6.0f} s  {health['status']:<9}  read {number(read):>6}/s  stored {number(stored):>6}/s  waiting {number(waiting):>5}"
         words += f"  latency {number(max(late))} ms" if late else ""
