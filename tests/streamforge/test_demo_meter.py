@@ -24,8 +24,8 @@ class Gateway:
 
 
 def test_it_says_how_much_waits():
-    assert "stored   12.0/s  waiting     3 " in Meter(Gateway(lag=3), begun=0).line(1)
+    assert "stored     12/s  waiting     3 " in Meter(Gateway(lag=3), begun=0).line(1)
 
 
 def test_a_sink_that_does_not_know_yet_what_waits_ends_no_demo():
-    assert "stored   12.0/s  waiting     - " in Meter(Gateway(lag=None), begun=0).line(1)
+    assert "stored     12/s  waiting     - " in Meter(Gateway(lag=None), begun=0).line(1)
