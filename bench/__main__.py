@@ -14,6 +14,8 @@ def main() -> None:
     name, *rest = sys.argv[1:] or ["all"]
     if name not in {*NAMES, "all"}:
         sys.exit(f"there is no benchmark {name!r}; there are {', '.join(NAMES)}")
+    if name == "all":
+        print(f"all {len(NAMES)} in turn, for many minutes; one alone: {', '.join(NAMES)}", flush=True)
     for each in NAMES if name == "all" else [name]:
         print(f"== {each}", flush=True)
         sys.argv = [each, *rest]
@@ -21,4 +23,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; what was measured until then stands above", file=sys.stderr)
+        sys.exit(130)

@@ -61,6 +61,7 @@ def hosts(config: ApiConfig) -> list[str]:
 def server(application: ASGIApp, protocol: type[BoundedProtocol]) -> uvicorn.Server:
     settings: dict[str, Any] = {
         "log_config": None,
+        "log_level": "warning",
         "lifespan": "off",
         "access_log": False,
         "server_header": False,

@@ -4,6 +4,7 @@ import { useComponent } from "./feed.mjs";
 import { Status } from "./parts.mjs";
 import { clock, typed, value } from "./words.mjs";
 
+const rejected = ({ counters }) => Object.entries(counters ?? {}).some(([k, n]) => n > 0 && /^(rejects|refused)_total/.test(k));
 const show = (v) => (typeof v === "object" && v !== null ? JSON.stringify(v) : value(v));
 
 function List({ title, items }) {
@@ -31,5 +32,7 @@ export function Drawer({ node, twins, terminal, close }) {
     <${List} title="Counted since its start" items=${figures.counters} />
     <h2>In a terminal</h2>
     <pre>${typed(terminal, `restart ${twins > 1 ? node.id : name}`)}</pre>
+    ${rejected(figures) ? html`<p class="quiet">what was rejected, with the reasons:</p>
+      <pre>${typed(terminal, "tail dlq.telemetry")}</pre><pre>${typed(terminal, "tail dlq.events")}</pre>` : null}
   </aside>`;
 }

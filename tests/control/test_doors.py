@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import stat
 from contextlib import suppress
@@ -34,8 +35,9 @@ def test_a_port_in_use_is_said_with_what_would_be_right() -> None:
 
 
 async def test_a_page_without_its_port_says_what_to_do_and_comes_when_the_port_is_free(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(server, "AGAIN_AFTER_S", 0.02)
     context = Context(id="control_path/api", config={})
     door = bind(ApiConfig(port=0))
@@ -50,6 +52,7 @@ async def test_a_page_without_its_port_says_what_to_do_and_comes_when_the_port_i
     serving.cancel()
     with suppress(asyncio.CancelledError):
         await serving
+    assert "server process" not in caplog.text, "the log is the gateway's, not uvicorn's"
 
 
 def test_only_its_owner_may_open_the_socket_that_acts(tmp_path: Path) -> None:

@@ -11,7 +11,11 @@ from tests.kit.pages import branch, readings, worker
 
 pytestmark = pytest.mark.xdist_group("page")
 
-ADAPTER = worker("data_path/adapters/presses", counters={"readings_total": 100}, facts={"protocol": "modbus_tcp"})
+ADAPTER = worker(
+    "data_path/adapters/presses",
+    counters={"readings_total": 100, 'rejects_total{rule="json"}': 3},
+    facts={"protocol": "modbus_tcp"},
+)
 FAILED = worker(
     "data_path/sinks/cloud",
     "FAILED",
@@ -65,6 +69,15 @@ def test_the_tree_is_walked_by_keyboard_and_the_selection_stands_in_the_address(
     page.locator("#components tbody tr").nth(1).focus()
     page.keyboard.press("ArrowLeft")
     expect(rows).to_have_count(2)
+
+
+def test_the_details_of_a_component_say_where_its_rejects_stand(page):
+    page.get_by_text("3 rejected").click()
+    expect(page.locator("aside")).to_contain_text("tail dlq.telemetry")
+    page.keyboard.press("Escape")
+    page.locator("#components tbody tr", has_text="cloud").last.click()
+    expect(page.locator("aside")).to_contain_text("restart cloud")
+    expect(page.locator("aside")).not_to_contain_text("tail dlq.telemetry")
 
 
 def test_a_gateway_that_falls_silent_is_said_to_be_stale(page, page_server):
