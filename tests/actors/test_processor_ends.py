@@ -109,7 +109,7 @@ async def test_records_that_bring_forth_nothing_are_committed_too(
 ) -> None:
     """Or a quiet aggregator would read them again after each start, and its lag would never end.
 
-    In a partition of its own: readings of now set its clock, and those that other tests write of earlier would all be too late.
+    In a partition in which no other aggregator of the tests works.
     """
     asset = next(assets(unique("quiet"), 1))
     config = stage_config(
