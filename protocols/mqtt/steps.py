@@ -65,5 +65,15 @@ STEPS: Final[Steps] = (
     ("ended the connection", "look in the broker's log why; if it comes again and again, another client may use the client id {client_id} too"),
     ("slower than the broker", "nothing to do at the broker; see what the gateway's status says of its stream"),
     ("tls.verify is off", "name the authority of the broker's certificate in `tls.ca` and take `verify: false` away"),
+    (
+        "had forgotten the session",
+        ("have the broker keep its sessions over a restart (mosquitto: `persistence true`), and set `session_expiry` longer than this gateway is "
+        "ever away; this is said until the next connection, so a restart of this adapter ends it"),
+    ),
+    ("fits no subscription", "set `session: clean` at this adapter and start the gateway, then set it back: that ends the broker's old session"),
+    (
+        "max_points",
+        "look for a name in `asset` or `parameter` that never repeats, as a number of each message: it makes a point of each; if all are real, raise `max_points`",
+    ),
     ("only QoS", "have whoever runs the broker allow the QoS that is asked for, or set it to what is granted"),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from asyncua import ua
@@ -74,11 +74,24 @@ def closed_port():
 
 @asynccontextmanager
 async def peer(talk):
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    """Talks until the other side ends the connection; none is left open."""
+    talks = []
+
+    async def served(reader, writer):
+        talks.append(ended := asyncio.get_running_loop().create_future())
+        await talk(reader, writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        ended.set_result(None)
+
+    server = await asyncio.start_server(served, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*talks)
 
 
 async def test_a_refused_connection(closed_port):
@@ -95,7 +108,6 @@ async def test_a_name_nobody_knows():
 async def test_a_device_that_never_answers():
     async def mute(reader, writer):
         await reader.read(-1)
-        writer.close()
 
     async with peer(mute) as port:
         assert "another `unit`" in await told(modbus(port=port, dead_after=2))
@@ -106,7 +118,6 @@ async def test_a_broker_that_does_not_let_in():
         await reader.read(1000)
         writer.write(b"\x20\x02\x00\x05")
         await reader.read(-1)
-        writer.close()
 
     async with peer(refuse) as port:
         assert "let user (none) in" in await told(mqtt(port=port))
@@ -141,6 +152,25 @@ def test_modbus(said, part):
 )
 def test_mqtt(reason, part):
     assert part in step(MQTT, f"MQTT broker h:1: the broker {reason}", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "part"),
+    [
+        ({"lost_session": True}, "`persistence true`"),
+        ({"stranger": "t/old"}, "set `session: clean`"),
+    ],
+)
+def test_mqtt_with_a_connection_that_stands(trouble, part):
+    adapter = make(validated(mqtt()))
+    vars(adapter).update(trouble)
+    assert part in adapter.health().next_step
+
+
+def test_mqtt_with_names_that_never_repeat():
+    adapter = make(validated(mqtt(max_points=1)))
+    adapter.mapper.known[("a", "b")] = None
+    assert "never repeats" in adapter.health().next_step
 
 
 LOGIN = OpcUaConfig.model_validate(opcua(endpoint="opc.tcp://h:4840", user="u", password="p"))
