@@ -83,7 +83,7 @@ class OpcUaAdapter(Adapter):
             link, config, self._items, self._inbox, self._counters, receipts, self._watch
         )
         try:
-            recovery = Recovery(link, config, receipts, self._counters, made.deliver, made.pending)
+            recovery = Recovery(link, config, receipts, self._counters, made.deliver, made.leave_hole, made.pending)
             await recovery.run()
             made.leave_hole(recovery.hole)
             await made.create()  # before the one before ends, so that no sample falls between the two

@@ -60,6 +60,9 @@ class Receipts:
         """What the next Publish request may tell the server."""
         self.refused_to: str | None = None
         """Settings with which the server refused to hand a subscription over."""
+        self.notices: set[int] = set()
+        """Numbers of this subscription that its server may have used to tell a session before that it went to another (OPC 10000-4
+        section 5.14.7). No value is in them, and nobody keeps them."""
         self._open: deque[tuple[int, bool]] = deque()
         """Messages the stream does not have yet, in order, and whether they have readings."""
         self._is_loaded = False
@@ -78,6 +81,7 @@ class Receipts:
         """A new subscription, or with 0 none."""
         self.subscription, self.mark = subscription, mark
         self.handed = self.delivered = 0
+        self.notices.clear()
         self.acknowledge.clear()
         self._open.clear()
         self._write()

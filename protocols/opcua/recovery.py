@@ -54,6 +54,8 @@ class Recovery:
     receipts: Receipts
     counters: Counter[str]
     deliver: Callable[[binary.Notification], None]
+    leave_hole: Callable[[str | None], None]
+    """Have the next values say that others may be missing before them."""
     pending: set[asyncio.Task[bytes]]
     """Publish requests that are not answered yet, or by the next subscription: they are then that one's."""
     hole: str | None = None
@@ -130,7 +132,13 @@ class Recovery:
         """Those the reader has not been given, in order."""
         start = next_number(self.receipts.handed) if self.receipts.handed else min(available, default=1)
         self._next = start
-        for number in sorted((n for n in available if distance(start, n) >= 0), key=lambda n: distance(start, n)):
+        kept = sorted((n for n in available if distance(start, n) >= 0), key=lambda n: distance(start, n))
+        if (
+            available or self.receipts.notices
+        ):  # else it may be one that keeps nothing, and a number that is missing may be a loss
+            used = [next_number(n) for n in (*kept, *self.receipts.notices)]
+            self.receipts.notices.add(max((start, *used), key=lambda n: distance(start, n)))
+        for number in kept:
             await self._republish(subscription, number)
 
     async def _fetch_strays(self, subscription: int) -> None:
@@ -155,8 +163,8 @@ class Recovery:
         return message if message.sequence == number else None
 
     async def _drain(self, subscription: int) -> None:
-        """Messages that were never sent. One that comes at once may be older than the last samples, so a publishing interval is
-        waited for, unless a sign of life says before that nothing is left."""
+        """Messages that were never sent. What comes at once, a sign of life too, may be older than the last samples: some servers
+        make it before they are asked. So a publishing interval is waited for."""
         begun = time.monotonic()
         end = begun + min(_MOST_WAIT_S, max(_LEAST_WAIT_S, 1.5 * self.config.publishing_interval))
         more = True
@@ -176,7 +184,8 @@ class Recovery:
                 continue
             self.pending.discard(asked)
             if published.notification.keep_alive:
-                return
+                more = False
+                continue
             await self._fetch_before(subscription, published.notification.sequence)
             self._give(published.notification)
             more = published.more and time.monotonic() < begun + _DRAINED_WITHIN_S
@@ -191,9 +200,11 @@ class Recovery:
 
     def _give(self, message: binary.Notification) -> None:
         """A number too large shows messages the server no longer has."""
+        while self._next in self.receipts.notices and message.sequence != self._next:
+            self._next = next_number(self._next)
         if (lost := distance(self._next, message.sequence)) > 0:
             self.counters["messages_lost"] += lost
-            self.hole = f"the server did not keep {lost} messages"
+            self.leave_hole(f"the server did not keep {lost} messages")
         self._next = next_number(message.sequence)
         self._fetched += 1
         self.counters["recovered_messages"] += 1

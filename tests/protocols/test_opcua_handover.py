@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -13,7 +14,7 @@ from asyncua.server.subscription_service import SubscriptionService
 
 from protocols.contract import NotConnected
 from protocols.load import make, validated
-from protocols.opcua.binary import DataValue
+from protocols.opcua.binary import DataValue, Notification
 from protocols.opcua.link import Link
 from protocols.opcua.overlap import Overlap
 from protocols.opcua.receipts import Receipts
@@ -326,4 +327,118 @@ async def test_when_the_old_subscription_is_deleted_the_next_process_would_alrea
     await soon(lambda: old not in plant.server.subscriptions)
     assert found == [(old, second._subscription.id)]
     await reading
+    await second.close()
+
+
+def telling_the_session_before(monkeypatch):
+    """As Eclipse Milo and the standard have it: the word that its subscription went to another takes a sequence number."""
+    transfer = SubscriptionService.transfer_subscriptions
+
+    async def and_tell(self, params, session_id, callback):
+        results = await transfer(self, params, session_id, callback)
+        for one in params.SubscriptionIds:
+            self.subscriptions[one]._notification_seq += 1
+        return results
+
+    monkeypatch.setattr(SubscriptionService, "transfer_subscriptions", and_tell)
+
+
+def message(number):
+    return Notification(number, [], None, False)
+
+
+class Takeover(Recovery):
+    """From a server that keeps exactly the messages it says it has."""
+
+    available = ()
+
+    async def _repeated(self, subscription, number):
+        return message(number) if number in self.available else None
+
+
+async def given(receipts, available, *numbers):
+    """What a takeover says of holes, when messages with these numbers follow."""
+    holes = []
+    takeover = Takeover(None, None, receipts, Counter(), lambda _: None, holes.append, set())
+    takeover.available = available
+    await takeover._fetch(1, available)
+    for number in numbers:
+        takeover._give(message(number))
+    return holes
+
+
+LOST = ["the server did not keep 1 messages"]
+
+
+async def test_the_word_to_the_session_before_takes_a_number_but_is_no_lost_message():
+    receipts = Receipts(None)
+    receipts.handed = 4
+    assert await given(receipts, [5], 7) == []
+    assert await given(receipts, [5, 7], 9) == [], "of two takeovers, the first of which broke off"
+    assert await given(Receipts(None), [5], 6, 7) == [], "a server that does not count its word"
+
+
+async def test_more_than_this_word_or_of_a_server_that_shows_no_message_may_be_a_loss():
+    assert await given(Receipts(None), [5], 8) == LOST
+    assert await given(Receipts(None), [5, 7], 8) == LOST
+    silent = Receipts(None)
+    silent.handed = 4
+    assert await given(silent, [], 6) == LOST
+
+
+async def test_a_loss_that_shows_after_the_takeover_is_said_too(plant, tmp_path, monkeypatch):
+    made = Subscription.create
+
+    async def before_a_change(self):
+        await made(self)
+        await write(plant, 1102)
+
+    first = new(plant, tmp_path)
+    await first.connect()
+    await write(plant, 1100)
+    await values(first, 1100.0)
+    await soon(lambda: not plant.server.subscriptions[first._subscription.id]._not_acknowledged_results)
+    await first.close()
+    telling_the_session_before(monkeypatch)
+    monkeypatch.setattr(Subscription, "create", before_a_change)
+    second = new(plant, tmp_path)
+    await second.connect()
+    (reading,) = await readings(second, 1102.0)
+    assert reading.reason == f"values before this one may be lost: {LOST[0]}"
+    assert second.health().counters["messages_lost"] == 1
+    await second.close()
+
+
+async def test_a_takeover_that_breaks_off_is_no_loss_for_the_next_one(plant, tmp_path, monkeypatch):
+    made, broken = Subscription.create, []
+
+    async def break_off_at_first(self):
+        if not broken:
+            broken.append(self)
+            await write(plant, 1202)
+            raise NotConnected("a network that is gone")
+        await made(self)
+
+    first = new(plant, tmp_path)
+    await first.connect()
+    await write(plant, 1200)
+    await values(first, 1200.0)
+    await write(plant, 1201)
+    await first.read()
+    first._link.client.uaclient.protocol.transport.abort()
+    await first.close()
+    telling_the_session_before(monkeypatch)
+    monkeypatch.setattr(Subscription, "create", break_off_at_first)
+    second = new(plant, tmp_path)
+    await second.connect()
+    seen = []
+    with pytest.raises(NotConnected):
+        while True:
+            batch = await second.read()
+            seen += batch.readings
+            batch.delivered()
+    await second.connect()
+    seen += await readings(second, 1202.0)
+    assert [(r.value, r.reason) for r in seen if r.value is not None] == [(1201.0, None), (1202.0, None)]
+    assert "messages_lost" not in second.health().counters
     await second.close()
