@@ -1,12 +1,16 @@
 """At the end of the demo: the stream against itself and against the database, record by record.
 
 One partition after the other, since all records of an asset are in one: memory holds a part of the run at a time, packed (seen.py).
+A gateway whose machines are silent still writes: the windows of a minute when the minute is over, of an hour when the hour is. So what was found
+counts only if nothing has moved meanwhile and every hop has passed what was read; otherwise all is read again.
 Reading the stream is what stands here; reading the database is stored.py, judging what was read judge.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +35,13 @@ ALARMS = "alarms.raw"
 """Goes to the databases as it came: raw and clean at once."""
 REFUSED = ("dlq.telemetry", "dlq.events")
 AGGREGATES = tuple(interval.topic for interval in INTERVALS)
+STAGES = {"sf-validator": RAW, "sf-aggregator": (AGGREGATED,)}
+"""By consumer group, the topics that it reads."""
+SINK = (*CLEAN, ALARMS, *AGGREGATES)
 READ_WITHIN_S = 300.0
+SETTLES_WITHIN_S = 60.0
+"""What still moves after this is compared as it is."""
+AGAIN_S = 1.0
 POLL_MAX = 1000
 HOLD_S = 0.05
 EVICTED_MARGIN = 10_000_000
@@ -55,20 +65,48 @@ def compare(bootstrap: str, partitions: int, dsn: str, since_ms: int) -> Found:
 
 
 async def _compare(bootstrap: str, partitions: int, dsn: str, since_ms: int) -> Found:
+    give_up = time.monotonic() + SETTLES_WITHIN_S
+    async with AsyncExitStack() as opened:
+        consumer = await _opened(opened, bootstrap)
+        stages = {group: await _opened(opened, bootstrap, group) for group in STAGES}
+        while True:
+            found, moves = await _compare_once(consumer, stages, partitions, dsn, since_ms)
+            if not moves or time.monotonic() > give_up:
+                return found
+            await asyncio.sleep(AGAIN_S)
+
+
+async def _opened(opened: AsyncExitStack, bootstrap: str, group: str | None = None) -> StreamConsumer:
+    consumer = StreamConsumer(bootstrap, "streamforge-demo", group, hold_s=HOLD_S)
+    await consumer.start()
+    opened.push_async_callback(consumer.stop)
+    return consumer
+
+
+async def _compare_once(
+    consumer: StreamConsumer, stages: dict[str, StreamConsumer], partitions: int, dsn: str, since_ms: int
+) -> tuple[Found, bool]:
+    """What was found, and whether something moved meanwhile or is on its way."""
     names, found = Names(), Found()
-    reader = _Reader(bootstrap, since_ms, names)
-    await reader.consumer.start()
-    try:
-        await reader.find(partitions)
-        with Database(dsn, partitions, names) as database:
-            await reader.read_dead_letters(partitions)
-            for partition in range(partitions):
-                seen = await reader.read(partition)
-                await asyncio.to_thread(database.read, partition, seen)
-                found.add(judge(seen))
-    finally:
-        await reader.consumer.stop()
-    return found
+    reader = _Reader(consumer, since_ms, names)
+    await reader.find(partitions)
+    with Database(dsn, partitions, names) as database:
+        passed = {
+            place: offset for stage in stages.items() for place, offset in (await _passed(*stage, partitions)).items()
+        }
+        stored = await asyncio.to_thread(database.offsets)
+        await reader.read_dead_letters(partitions)
+        for partition in range(partitions):
+            seen = await reader.read(partition)
+            await asyncio.to_thread(database.read, partition, seen)
+            found.add(judge(seen))
+    waits = reader.waits(passed) or reader.waits({place: stored.get(place) for place in reader.places(SINK)})
+    return found, waits or await reader.has_grown()
+
+
+async def _passed(group: str, consumer: StreamConsumer, partitions: int) -> dict[Partition, int | None]:
+    """Up to where a stage has processed what it reads."""
+    return await consumer.committed([(topic, partition) for topic in STAGES[group] for partition in range(partitions)])
 
 
 @dataclass(frozen=True)
@@ -93,22 +131,36 @@ class _Letters:
 class _Reader:
     """Reads one partition of all topics at a time."""
 
-    def __init__(self, bootstrap: str, since_ms: int, names: Names) -> None:
-        self.consumer = StreamConsumer(bootstrap, "streamforge-demo", hold_s=HOLD_S)
+    def __init__(self, consumer: StreamConsumer, since_ms: int, names: Names) -> None:
+        self._consumer = consumer
         self._codec = Codec(SchemaIds())
         self._since_ms, self._names = since_ms, names
         self._letters: dict[int, _Letters] = {}
         self._spans: dict[Partition, _Span] = {}
+        self._ends: dict[Partition, int] = {}
+        self._last: dict[Partition, int] = {}
 
     async def find(self, partitions: int) -> None:
         """Where the records since stand, of all topics at once: what is asked one by one would each time wait behind a held fetch."""
         topics = (*RAW, *CLEAN, ALARMS, *AGGREGATES, *REFUSED)
         places = [(topic, partition) for topic in topics for partition in range(partitions)]
-        ends, firsts = await self.consumer.ends(places), await self.consumer.beginnings(places)
-        begins = await self.consumer.offsets_at(dict.fromkeys(places, self._since_ms))
+        self._ends = ends = await self._consumer.ends(places)
+        firsts = await self._consumer.beginnings(places)
+        begins = await self._consumer.offsets_at(dict.fromkeys(places, self._since_ms))
         for place, begin in begins.items():
             if begin is not None and begin < ends[place]:
                 self._spans[place] = _Span(begin, ends[place], cut=0 < firsts[place] == begin)
+
+    def places(self, topics: tuple[str, ...]) -> list[Partition]:
+        """Of these topics, those that hold records of this run."""
+        return [place for place in self._last if place[0] in topics]
+
+    def waits(self, passed: dict[Partition, int | None]) -> bool:
+        """Has a hop that has passed so much of the stream not passed all that was read?"""
+        return any(self._last[place] >= (at or 0) for place, at in passed.items() if place in self._last)
+
+    async def has_grown(self) -> bool:
+        return await self._consumer.ends(self._ends) != self._ends
 
     async def read_dead_letters(self, partitions: int) -> None:
         """All first: the letter of a record that ended its worker is keyed by the worker, and stands in another partition than the record."""
@@ -131,12 +183,13 @@ class _Reader:
         spans = {place: self._spans[place] for place in places if place in self._spans}
         cut = {place for place, span in spans.items() if span.cut}
         evicted: int | None = None
-        self.consumer.assign({place: span.begin for place, span in spans.items()})
-        while any([await self.consumer.position(place) < span.end for place, span in spans.items()]):
-            for place, messages in (await self.consumer.poll(POLL_MAX, 0.5)).items():
+        self._consumer.assign({place: span.begin for place, span in spans.items()})
+        while any([await self._consumer.position(place) < span.end for place, span in spans.items()]):
+            for place, messages in (await self._consumer.poll(POLL_MAX, 0.5)).items():
                 if place in cut:
                     cut.discard(place)
                     evicted = max(evicted or 0, messages[0].timestamp * 1000)
+                self._last[place] = messages[-1].offset
                 take(place, messages)
         return evicted
 

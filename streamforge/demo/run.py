@@ -4,6 +4,7 @@ with the database, record by record.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -93,7 +94,12 @@ class Show:
         self._out = sys.stderr if as_json else sys.stdout
 
     def line(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        try:
+            print(text, file=self._out, flush=True)
+        except OSError as gone:
+            if gone.errno != errno.EIO:
+                raise
+            _hang_up(signal.SIGHUP, None)  # the terminal was closed: the signal that says so comes behind
 
     def result(self, result: dict[str, Any]) -> None:
         if self.as_json:

@@ -9,6 +9,7 @@ import numpy as np
 import psycopg2
 
 from stream.partitions import Partitioner
+from stream.producer import Partition
 from streamforge.demo.seen import FIGURES, WINDOW, Event, Names, Seen, pack_stored, pack_window
 
 CONNECT_WITHIN_S = 10
@@ -38,6 +39,10 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    def offsets(self) -> dict[Partition, int]:
+        """Up to where the sink has delivered the stream: the next offset of each partition. Raises psycopg2.Error."""
+        return {(topic, partition): offset for topic, partition, offset in self._rows(_OFFSETS, {})}
 
     def read(self, partition: int, seen: Seen) -> None:
         """Add to `seen` what is stored of this partition. Raises psycopg2.Error."""
@@ -78,6 +83,7 @@ def _micros(column: str) -> str:
 _SINCE = (
     "point = ANY(%(points)s::integer[]) AND gateway_time >= 'epoch'::timestamptz + %(since)s * interval '1 microsecond'"
 )
+_OFFSETS = 'SELECT DISTINCT ON (topic, partition) topic, partition, "offset" FROM streamforge_offsets ORDER BY topic, partition, written DESC'
 _READINGS = (
     f"SELECT point, kind, quality, {_micros('device_time')}, {_micros('gateway_time')}, value, whole, text"  # noqa: S608 - our own names
     f" FROM readings WHERE {_SINCE}"

@@ -1,5 +1,6 @@
 """How a demo ends: by Ctrl-C in a real terminal, by a closed terminal, by kill -9; nobody is left, and the next one goes on in its data."""
 
+import contextlib
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from streamforge.demo import run
 from tests.kit.waiting import ASK_EVERY_S
 
 ROOT = Path(__file__).parents[2]
@@ -132,3 +134,21 @@ def test_a_closed_terminal_ends_it_in_order(data):
     none_left(family, 1)
     assert "stopped in order" in (data / "gateway.log").read_text()
     assert not (data / "postgres" / "postmaster.pid").exists()
+
+
+def test_words_to_a_terminal_that_is_closed_already_end_it_as_its_signal_does(monkeypatch):
+    """The kernel refuses them before Python has heard the signal."""
+    keys, job = pty.openpty()
+    show = run.Show(as_json=False)
+    show._out = os.fdopen(job, "w")
+    os.close(keys)
+    monkeypatch.setattr(run.os, "dup2", lambda *_: None)  # pytest's own output goes on
+    heard = signal.getsignal(signal.SIGHUP)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            show.line("a line")
+        assert ended.value.code == 129
+    finally:
+        signal.signal(signal.SIGHUP, heard)
+        with contextlib.suppress(OSError):
+            show._out.close()
