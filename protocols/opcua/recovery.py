@@ -163,8 +163,8 @@ class Recovery:
         return message if message.sequence == number else None
 
     async def _drain(self, subscription: int) -> None:
-        """Messages that were never sent. What comes at once, a sign of life too, may be older than the last samples: some servers
-        make it before they are asked. So a publishing interval is waited for."""
+        """Messages that were never sent. One that comes at once may be older than the last samples, so a publishing interval is
+        waited for, unless a sign of life says before that nothing is left."""
         begun = time.monotonic()
         end = begun + min(_MOST_WAIT_S, max(_LEAST_WAIT_S, 1.5 * self.config.publishing_interval))
         more = True
@@ -184,8 +184,7 @@ class Recovery:
                 continue
             self.pending.discard(asked)
             if published.notification.keep_alive:
-                more = False
-                continue
+                return
             await self._fetch_before(subscription, published.notification.sequence)
             self._give(published.notification)
             more = published.more and time.monotonic() < begun + _DRAINED_WITHIN_S
