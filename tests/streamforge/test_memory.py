@@ -37,6 +37,23 @@ wires = [template.encode(value, 1) for value in (1.5, 2, True, "on")]
 assert len(Codec(ids).decode("telemetry.raw", 0, messages(wires)).records[0]) == 4
 """
 
+GIVE_BACK = """
+import re
+from pathlib import Path
+import numpy
+from actors import guard
+def mapped():
+    of_library = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-", line):
+            of_library = "r-xp" in line and "openblas" in line
+        elif of_library and line.startswith("Rss:"):
+            return int(line.split()[1])
+before = mapped()
+guard.give_memory_back()
+print(before, mapped(), int(numpy.array([[6.0]]).dot(numpy.array([[7.0]]))[0, 0]))
+"""
+
 
 def loaded_by(code: str) -> set[str]:
     """The modules a new interpreter holds after the code."""
@@ -81,3 +98,11 @@ def test_what_no_worker_of_this_file_needs_is_not(shared, module):
 
 def test_reading_a_batch_of_several_kinds_of_values_imports_nothing_of_numpy_that_is_not_there_already(shared):
     assert {m for m in loaded_by(READ_A_NUMBER_AND_A_TEXT) if m.startswith("numpy")} <= shared
+
+
+def test_code_that_only_the_import_needed_is_given_back_and_comes_again_when_it_is_needed() -> None:
+    done = subprocess.run([sys.executable, "-c", GIVE_BACK], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    before, after, again = map(int, done.stdout.split())
+    assert after < 0.3 * before
+    assert again == 42
