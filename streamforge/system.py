@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import random
 import socket
+
+TRIES = 1000
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback TCP ports nobody holds at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Loopback TCP ports nobody holds at this moment, below the range that the kernel hands out for outgoing connections. Raises OSError."""
+    sockets: list[socket.socket] = []
     try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            sockets.append(_bound())
         return [s.getsockname()[1] for s in sockets]
     finally:
         for s in sockets:
             s.close()
+
+
+def _bound() -> socket.socket:
+    for _ in range(TRIES):
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", random.randrange(10_000, 20_000)))  # noqa: S311 - no secret
+        except OSError:
+            held.close()
+        else:
+            return held
+    raise OSError("no free port was found on 127.0.0.1")
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:

@@ -119,10 +119,12 @@ class Demo:
 
     def run(self, seconds: float | None) -> int:
         first = self._wait_for_first_reading()
-        self._show.line(f"first reading stored {first:.1f} s after the command; page: {self._meter.page()}")
-        self._show.line("Ctrl-C ends the demo and compares the stream with the database; a second one ends it at once.")
         started = time.monotonic()
         try:
+            self._show.line(f"first reading stored {first:.1f} s after the command; page: {self._meter.page()}")
+            self._show.line(
+                "Ctrl-C ends the demo and compares the stream with the database; a second one ends it at once."
+            )
             self._live(started, seconds)
         except KeyboardInterrupt:
             self._show.line("")  # after the terminal's ^C
