@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_benchmark_ended_by_ctrl_c_shows_no_traceback() -> None:
-    command = [sys.executable, "-m", "bench", "codec"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stdout
-        assert running.stdout.readline() == "== codec\n"
-        os.kill(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=20)
-    assert said == "interrupted; what was measured until then stands above\n"
-    assert running.returncode == 130
+def test_a_benchmark_ended_by_ctrl_c_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runpy, "run_module", interrupted)
+    monkeypatch.setattr(sys, "argv", ["bench", "codec"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "bench" / "__main__.py"), run_name="__main__")
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("== codec\n", "interrupted; what was measured until then stands above\n")
 
 
 def test_a_name_that_is_none_is_told_with_those_there_are() -> None:
