@@ -1,4 +1,4 @@
-"""Which ports of this machine are free, for the demo and the benchmarks."""
+"""Which ports of this machine are free, for the demo, the benchmarks and the tests."""
 
 from __future__ import annotations
 

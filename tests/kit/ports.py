@@ -5,24 +5,16 @@ From below the range the kernel hands out for outgoing connections, or while the
 
 from __future__ import annotations
 
-import random
 import socket
 
-TRIES = 200
+from streamforge.system import free_ports
+
 LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
     """Nobody holds it now. Brokers take theirs from above this range (stream/broker/ports.py)."""
-    for _ in range(TRIES):
-        port = random.randrange(10_000, 20_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no free port was found on {LOOPBACK}")
+    return free_ports(1)[0]
 
 
 def listens(port: int) -> bool:
