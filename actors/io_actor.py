@@ -149,13 +149,15 @@ class LoopThread:
         self._hear.setblocking(False)
         self._pull.setblocking(False)
         self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
         self.error: BaseException | None = None
         """What `main` ended with, once it has."""
         self.bell = self._hear.fileno()
 
     def start(self, main: Callable[[], Awaitable[None]], ended: Callable[[str | None], None]) -> None:
         """Run `main()`; `ended` gets None or the traceback, on the mailbox."""
-        threading.Thread(target=self._live, args=(main, ended), name="loop", daemon=True).start()
+        self._thread = threading.Thread(target=self._live, args=(main, ended), name="loop", daemon=True)
+        self._thread.start()
 
     def call(self, function: Callable[[], object]) -> None:
         """On the loop, soon. After its end: nothing."""
@@ -201,7 +203,9 @@ class LoopThread:
         self.call(lambda: self._loop.call_later(delay_s, function))
 
     def close(self) -> None:
-        """The bell, after the end."""
+        """The bell, after the end: what was said last may be heard, by an earlier ring, before its own ring."""
+        if self._thread is not None:
+            self._thread.join(LEFTOVERS_S)
         self._hear.close()
         self._pull.close()
 

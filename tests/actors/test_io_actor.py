@@ -55,6 +55,28 @@ def test_every_notice_is_heard_once_and_in_order() -> None:
     assert heard == list(range(20_000))
 
 
+def test_the_bell_outlives_the_last_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, words, ring = LoopThread(), list[str | None](), LoopThread._ring
+
+    def late(bell: LoopThread) -> None:
+        heard.wait(5)
+        ring(bell)
+        words.append("rung")
+
+    async def main() -> None:
+        await asyncio.sleep(0)
+
+    heard = threading.Event()
+    monkeypatch.setattr(LoopThread, "_ring", late)
+    loop.start(main, words.append)
+    while not words:
+        for notice in loop.hear():
+            notice()
+    threading.Timer(0.05, heard.set).start()
+    loop.close()
+    assert words == [None, "rung"]
+
+
 def test_a_main_that_does_not_stop_is_cancelled() -> None:
     loop, words = LoopThread(), list[str]()
 
