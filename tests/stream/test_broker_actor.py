@@ -136,7 +136,7 @@ async def test_nobody_else_gets_at_the_data_and_an_orphan_is_ended(
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert program.stdout
-    word, jvm, facts = (await asyncio.wait_for(program.stdout.readline(), 40)).decode().split(" ", 2)
+    word, jvm, facts = (await asyncio.wait_for(program.stdout.readline(), WITHIN_S)).decode().split(" ", 2)
     assert (word, json.loads(facts)["port"]) == ("ready", port)
 
     assert f"is in use by pid {program.pid}" in await refusal(config(tmp_path))
@@ -149,13 +149,15 @@ async def test_nobody_else_gets_at_the_data_and_an_orphan_is_ended(
 
 
 async def test_a_jvm_that_hangs_is_reported_and_then_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("ASK_EVERY_S", 0.1), ("ASK_WITHIN_S", 0.3), ("SILENT_S", 1.0)):
-        monkeypatch.setattr(broker_actor, name, seconds)
+    monkeypatch.setattr(broker_actor, "ASK_EVERY_S", 0.1)
     async with running(tmp_path) as actor:
         os.kill(actor.jvm, signal.SIGSTOP)
+        # Only now: a busy machine makes a good broker wait as long.
+        monkeypatch.setattr(broker_actor, "ASK_WITHIN_S", 0.3)
+        monkeypatch.setattr(broker_actor, "SILENT_S", 1.0)
         await until(lambda: actor.context.status is Status.DEGRADED)
         assert "has not answered for" in str(actor.context.reason)
-        crash = await actor.ended(10)
+        crash = await actor.ended()
         assert isinstance(crash, BrokerDied)
         assert "and is killed" in str(crash)
         assert gone(actor.jvm)
@@ -165,7 +167,7 @@ async def test_a_stop_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     actor, ready = launch(config(tmp_path))
     await until((tmp_path / "stream" / "identity.json").exists)
     actor.context.stopping.set()
-    assert await actor.ended(10) is None
+    assert await actor.ended() is None
     assert not ready.is_set()
     assert [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])] == []
 
@@ -301,11 +303,11 @@ async def test_a_dropped_commit_marker_is_an_alarm() -> None:
 
 async def test_a_named_cluster_is_only_asked(kafka: str) -> None:
     actor, ready = launch({"data_dir": "unused", "stream": {"bootstrap": kafka}})
-    await asyncio.wait_for(ready.wait(), 10)
+    await asyncio.wait_for(ready.wait(), WITHIN_S)
     assert actor.context.status is Status.HEALTHY
     assert actor.context.facts["external"] is True
     actor.context.stopping.set()
-    assert await actor.ended(5) is None
+    assert await actor.ended() is None
 
 
 async def test_a_named_cluster_that_is_away_is_said(tmp_path: Path) -> None:
@@ -315,4 +317,4 @@ async def test_a_named_cluster_that_is_away_is_said(tmp_path: Path) -> None:
     assert actor.context.reason == f"Kafka at 127.0.0.1:{port} does not answer: nobody listens there"
     assert not ready.is_set()
     actor.context.stopping.set()
-    assert await actor.ended(5) is None
+    assert await actor.ended() is None

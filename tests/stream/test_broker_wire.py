@@ -28,7 +28,7 @@ async def peer(handle: Handler) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(*serving, return_exceptions=True)  # the other side may be gone already
 
 
@@ -51,7 +51,6 @@ async def is_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 @pytest.mark.parametrize(
     ("handle", "words"),
     [
-        (is_silent, "no answer within 0.2 s"),
         (says(b""), "closed without an answer"),
         (says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "this is no Kafka"),
         (says(struct.pack(">iih", 6, 9, 0)), "not Kafka's"),
@@ -60,25 +59,30 @@ async def is_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 )
 async def test_what_is_no_broker_is_told_from_one(handle: Handler, words: str) -> None:
     async with peer(handle) as port:
-        assert words in str(await answers("127.0.0.1", port, 0.2))
+        assert words in str(await answers("127.0.0.1", port, 30))
+
+
+async def test_a_peer_that_is_silent_is_waited_for_so_long() -> None:
+    async with peer(is_silent) as port:
+        assert await answers("127.0.0.1", port, 0.2) == "no answer within 0.2 s"
 
 
 async def test_nobody_there() -> None:
-    assert await answers("127.0.0.1", free_pair(), 1) == "nobody listens there"
+    assert await answers("127.0.0.1", free_pair(), 30) == "nobody listens there"
 
 
 async def test_a_broker_answers(kafka: str) -> None:
-    assert await answers(*split(kafka)[0], 5) is None
+    assert await answers(*split(kafka)[0], 30) is None
 
 
 async def test_an_answer_to_another_question_is_not_taken() -> None:
-    async with peer(says(struct.pack(">ii", 4, 77))) as port, Wire("127.0.0.1", port, 1) as wire:
+    async with peer(says(struct.pack(">ii", 4, 77))) as port, Wire("127.0.0.1", port, 30) as wire:
         with pytest.raises(ConnectionError, match="answer 77 came to question 1"):
             await wire.ask(DescribeTransactions(["x"], TAGS))
 
 
 async def test_an_answer_that_was_cut_short_is_no_crash_of_ours() -> None:
-    async with peer(says(struct.pack(">iiB", 5, 1, 0))) as port, Wire("127.0.0.1", port, 1) as wire:
+    async with peer(says(struct.pack(">iiB", 5, 1, 0))) as port, Wire("127.0.0.1", port, 30) as wire:
         with pytest.raises(ConnectionError, match="the answer to DescribeTransactions cannot be read"):
             await wire.ask(DescribeTransactions(["x"], TAGS))
 

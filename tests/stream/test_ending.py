@@ -40,7 +40,7 @@ async def test_whether_it_ended_by_itself_is_told():
 async def test_a_swallowed_cancellation_does_not_hold_us(monkeypatch, times):
     monkeypatch.setattr(ending, "CANCEL_EVERY_S", 0.01)
     work = asyncio.create_task(swallows(times))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert not await ended(work, 0.01)
     assert work.done() == (times < 1000), "left behind only when nothing helps"
     for _ in range(times):
@@ -56,7 +56,7 @@ async def test_our_own_cancellation_is_not_swallowed(monkeypatch):
     await asyncio.sleep(0)
     ours.cancel()
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await ours
     assert work.done()
 
@@ -76,7 +76,7 @@ async def test_a_client_that_swallows_the_deadline_is_left_in_time(kafka, unique
     inner.stop = stop
     began = time.monotonic()
     await client.stop(within_s=0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "swallowed 60 s each"
     assert held[0].done()
     await real()
 
@@ -117,7 +117,7 @@ async def test_a_producer_that_is_given_up_leaves_no_complaint(kafka, unique, ne
     accumulator.reenqueue(accumulator._pop_batch(place))
     producer._client._txn_manager.fatal_error(KafkaError("the coordinator is gone"))
     await producer.give_up()
-    await asyncio.wait({waited_for}, timeout=5)
+    await asyncio.wait({waited_for}, timeout=30)
     assert waited_for.done()
     del accumulator, producer, waited_for
     gc.collect()

@@ -107,7 +107,7 @@ async def test_a_cluster_that_is_away_is_waited_for_with_a_next_step(monkeypatch
     assert context.reason == f"Kafka at {nowhere} does not answer: nobody listens there"
     assert not working.done()
     context.stopping.set()
-    await asyncio.wait_for(working, 10)
+    await asyncio.wait_for(working, 30)
 
 
 async def test_a_listener_that_wants_a_login_is_told_from_one_that_is_away() -> None:
@@ -132,10 +132,10 @@ async def test_one_address_that_answers_is_enough(kafka: str) -> None:
     config = {"stream": {"bootstrap": f"{nowhere},{kafka}"}}
     context = Context(id="stream/broker", config=config, on_ready=ready.set)
     working = asyncio.create_task(broker_actor.run(context))
-    await asyncio.wait_for(ready.wait(), 20)
+    await asyncio.wait_for(ready.wait(), 30)
     assert context.status is Status.HEALTHY
     context.stopping.set()
-    await asyncio.wait_for(working, 10)
+    await asyncio.wait_for(working, 30)
 
 
 async def test_a_cluster_away_says_which_address_and_what_to_do() -> None:
@@ -146,7 +146,7 @@ async def test_a_cluster_away_says_which_address_and_what_to_do() -> None:
     assert context.reason == f"Kafka at {nowhere} does not answer: nobody listens there"
     assert "without TLS and without a login" in str(context.next_step)
     context.stopping.set()
-    await asyncio.wait_for(working, 10)
+    await asyncio.wait_for(working, 30)
 
 
 async def test_brokers_that_name_an_unreachable_address_are_told_apart(tmp_path: Path) -> None:
