@@ -147,6 +147,8 @@ class Wire(asyncio.Protocol):
         """Questions, and answers that came in time, on this connection."""
         self.parted = False
         """The device ended the connection between two answers, after it had given one: many do, after each answer or a pause."""
+        self.turned_away = False
+        """The device ended the connection without a word: it has no room for it, or not yet."""
 
     @property
     def ended(self) -> bool:
@@ -234,6 +236,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.parted = self._broken is None and self.answers > 0 and not self._buffer and len(self._open) <= self._asking
+        self.turned_away = self._broken is None and not self.answers and not self._buffer
         early = "" if self.answers else " before it answered anything; many devices take 1 to 4 connections only"
         self._break(f"{self._peer} closed the connection{early}{f': {exc}' if exc else ''}")
         if not self._closed.done():

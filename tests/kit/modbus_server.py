@@ -126,7 +126,24 @@ class Liar:
         for writer in self._writers:
             writer.transport.abort()
 
+    async def deaf(self, seconds):
+        """Nobody listens for a while: a device with one socket, which is not free again yet."""
+        self.listens.close()
+        await asyncio.sleep(seconds)
+        await self.listen()
+
+    async def shunning(self, seconds):
+        """Each connection is taken and ended for a while: a device whose one place is not free again yet."""
+        self.shuns = True
+        await asyncio.sleep(seconds)
+        self.shuns = False
+
+    async def listen(self):
+        self.listens = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self.listens.sockets[0].getsockname()[1]
+
     async def stop(self):
+        self.listens.close()
         for task in self._tasks:
             task.cancel()
 
@@ -135,10 +152,8 @@ class Liar:
 async def liar(reply=honest):
     """A listening Liar on a free port."""
     one = Liar(reply)
-    server = one.listens = await asyncio.start_server(one._serve, "127.0.0.1", 0)
-    one.port = server.sockets[0].getsockname()[1]
+    await one.listen()
     try:
         yield one
     finally:
-        server.close()
         await one.stop()
