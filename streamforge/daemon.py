@@ -225,6 +225,7 @@ def share_memory(tree: Child) -> None:
     gc.collect()
     guard.give_memory_back()
     gc.freeze()
+    guard.forget_lookups()
 
 
 def _many_files() -> None:

@@ -54,6 +54,36 @@ guard.give_memory_back()
 print(before, mapped(), int(numpy.array([[6.0]]).dot(numpy.array([[7.0]]))[0, 0]))
 """
 
+FORGET = """
+import json, os, sys
+from actors import guard
+names = [sys.intern(("n%d" % i).ljust(90, "x")) for i in range(8000)]
+others = [sys.intern("m%d" % i) for i in range(8000)]
+family = [type("T", (), {})() for _ in range(40)]
+def look(wanted):
+    for at, name in enumerate(wanted):
+        getattr(family[at % 40], name, None)
+def written():
+    kinds = (line.split() for line in open("/proc/self/smaps_rollup"))
+    return next(int(words[1]) for words in kinds if words[0] == "Private_Dirty:")
+def child():
+    before = written()
+    look(others)
+    return written() - before
+look(names)
+costs = []
+for forget in (False, True):
+    if forget:
+        guard.forget_lookups()
+    hear, say = os.pipe()
+    if os.fork() == 0:
+        os.write(say, b"%d" % child())
+        os._exit(0)
+    os.wait()
+    costs.append(int(os.read(hear, 20)))
+print(json.dumps(costs))
+"""
+
 
 def loaded_by(code: str) -> set[str]:
     """The modules a new interpreter holds after the code."""
@@ -106,3 +136,11 @@ def test_code_that_only_the_import_needed_is_given_back_and_comes_again_when_it_
     before, after, again = map(int, done.stdout.split())
     assert after < 0.3 * before
     assert again == 42
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="from 3.12 on, uses of a name are not counted")
+def test_looking_up_attributes_in_a_child_does_not_write_to_the_names_its_parent_looked_up() -> None:
+    done = subprocess.run([sys.executable, "-c", FORGET], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    remembered, forgotten = json.loads(done.stdout)
+    assert forgotten < 0.7 * remembered
