@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from typing import Any
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_never
 from tenacity.wait import wait_random_exponential
 
-from actors import logs
+from actors import logs, refusals
+from actors.adapter_causes import Since, tell
 from actors.adapter_hold import Held, Hold
 from actors.adapter_log import TroubleLog
-from actors.adapter_records import RecordMaker
-from actors.context import Context, Status
+from actors.adapter_records import DEAD_LETTERS, RecordMaker
+from actors.context import Context
 from actors.io_actor import IoActor
 from actors.surroundings import command
-from protocols.contract import BadAnswer, BadConfig, Batch, Health, NotConnected
+from protocols.contract import BadAnswer, BadConfig, Batch, Cause, Health, NotConnected
 from protocols.load import make, placed, validated
 from schemas.records import Classification
 from stream.codec import SchemaIds
@@ -82,15 +84,6 @@ async def run(context: Context) -> None:
             task.result()
 
 
-def next_step(*, away: bool, stream: bool, own: Health) -> str | None:
-    """What a person should do about the first of the troubles; None stands for the general advice about a source that is away."""
-    if away:
-        return own.next_step
-    if stream:
-        return STREAM_STEP + command("status")
-    return own.next_step or POINTS_STEP if own.degraded else None
-
-
 async def _ended(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=CLOSE_WITHIN_S)
@@ -113,7 +106,7 @@ class _Worker:
         self._records = RecordMaker(identity, context.id, ids, given["partitions"], given.get("config_version"))
         self._away: str | None = "not connected yet"
         self._lost_told: str | None = None
-        self._trouble_log = TroubleLog()
+        self._trouble_log, self._since = TroubleLog(), Since()
         self._advice: str | None = None
         self._unsent: str | None = None
         self._connects = 0
@@ -188,6 +181,8 @@ class _Worker:
         count = self._context.count
         count("readings_total", encoded.readings)
         count("unchanged_total", encoded.unchanged)
+        if (last := encoded.last_reject) is not None:
+            refusals.note(self._context, DEAD_LETTERS, last.rule, last.reason, last.asset, last.parameter)
         for rule, n in encoded.rejects.items():
             count(f'rejects_total{{rule="{rule}"}}', n)
             self._errors.extend([time.monotonic()] * min(n, ERRORS_KEPT))
@@ -216,11 +211,12 @@ class _Worker:
         while True:
             taken = await self._hold.take()
             started = time.monotonic()
-            refusals = await self._outbox.send([parcel for held in taken for parcel in held.parcels])
-            if refusals:
+            too_large = await self._outbox.send([parcel for held in taken for parcel in held.parcels])
+            if too_large:
                 now = time.time_ns() // 1000
-                self._context.count('rejects_total{rule="too_large"}', len(refusals))
-                await self._outbox.send([self._records.refused(r.parcel, r.reason, now) for r in refusals])
+                self._context.count('rejects_total{rule="too_large"}', len(too_large))
+                refusals.note(self._context, DEAD_LETTERS, "too_large", too_large[-1].reason, None, None)
+                await self._outbox.send([self._records.refused(r.parcel, r.reason, now) for r in too_large])
             self._context.gauge("ack_latency_ms", (time.monotonic() - started) * 1000)
             for held in taken:
                 held.delivered()
@@ -290,27 +286,30 @@ class _Worker:
             "stream": self._outbox.trouble or "ok",
             "last_reading_at": _iso(self._last_reading),
         }
-        trouble = [f"source: {self._away}"] if self._away else []
-        trouble += [self._outbox.trouble] if self._outbox.trouble else []
-        trouble += (
-            [f"holds {hold.readings} readings, reading has stopped until the stream takes them"] if hold.full else []
-        )
-        trouble += [self._unsent] if self._unsent else []
-        trouble += own.degraded
-        if not self._away and self._trouble_log.due(time.monotonic(), own.degraded):
+        if not self._away and self._trouble_log.due(time.monotonic(), [cause.said for cause in own.causes]):
             self._log_trouble(own)
-        context.health(Status.DEGRADED if trouble else Status.HEALTHY, "; ".join(trouble) or None, self._next_step(own))
+        told = [replace(cause, next_step=cause.next_step or POINTS_STEP) for cause in own.causes]
+        # Without the source nothing comes anyway.
+        tell(context, self._since, [*self._own_causes(), *([] if self._away else told)], time.time())
+
+    def _own_causes(self) -> Iterator[Cause]:
+        """What keeps readings from coming or going, whatever the protocol."""
+        hold, stream_step = self._hold, STREAM_STEP + command("status")
+        if self._away:
+            yield Cause(f"source: {self._away}", next_step=self._advice)
+        if self._outbox.trouble:
+            yield Cause(self._outbox.trouble, next_step=stream_step)
+        if hold.full:
+            said = f"holds {hold.readings} readings, reading has stopped until the stream takes them"
+            yield Cause(said, next_step=stream_step)
+        if self._unsent:
+            yield Cause(self._unsent)
 
     def _log_trouble(self, own: Health) -> None:
         if own.degraded:
             logs.get().warning("not everything can be read", adapter=self._config.id, reason="; ".join(own.degraded))
         else:
             logs.get().info("everything can be read again", adapter=self._config.id)
-
-    def _next_step(self, own: Health) -> str | None:
-        if self._away:
-            return next_step(away=True, stream=False, own=Health(next_step=self._advice))
-        return next_step(away=False, stream=bool(self._outbox.trouble or self._hold.full), own=own)
 
     def _error(self, counter: str, words: str) -> None:
         self._context.count(counter)

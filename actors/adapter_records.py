@@ -49,6 +49,7 @@ class Encoded:
     readings: int
     rejects: dict[str, int] = field(default_factory=dict)
     """Rule to count."""
+    last_reject: Reject | None = None
     unchanged: int = 0
     """Events and alarms that were not sent since nothing changed, and repeated BAD readings without a value."""
 
@@ -90,6 +91,7 @@ class RecordMaker:
         encoded = Encoded(_parcels(known, wires, batch.gateway_time // 1000), len(known), unchanged=unchanged)
         for reject in rejects:
             encoded.rejects[reject.rule] = encoded.rejects.get(reject.rule, 0) + 1
+            encoded.last_reject = reject
             encoded.parcels.append(self._dead_letter(reject, batch.gateway_time))
         return encoded
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import structlog
 
-from actors import stage_start
+from actors import refusals, stage_start
 from actors.context import Context, Status
 from actors.io_actor import IoActor
 from actors.stage_doubt import Doubt, Range
-from actors.stage_outputs import POISON, Writer, poison_rule
+from actors.stage_outputs import POISON, Refusal, Writer, poison_refusal, poison_rule, refusal
 from actors.stage_read import read_between
 from actors.stage_snapshots import Shelf
 from actors.stage_start import OffTheLog
@@ -64,6 +64,8 @@ class Round:
     counters: Counter[str] = field(default_factory=Counter)
     offsets: dict[Partition, int] = field(default_factory=dict)
     read: int = 0
+    refused: Refusal | None = None
+    """The last one."""
     passed: bool = False
     """Are the records in doubt all taken or set aside?"""
 
@@ -320,6 +322,8 @@ class Worker:
             one.counters["written_total"] += written
         for refused in outputs.refused:
             one.counters[f'refused_total{{rule="{refused.rule}"}}'] += 1
+        if outputs.refused:
+            one.refused = refusal(outputs.refused[-1])
         for document in outputs.documents:
             if document.schema == "event":
                 one.counters["events_total"] += 1
@@ -328,6 +332,7 @@ class Worker:
         if poison:
             one.parcels += self._writer.poison(poison, time.time_ns() // 1_000_000)
             one.counters.update(f'refused_total{{rule="{poison_rule(each)}"}}' for each in poison)
+            one.refused = poison_refusal(poison[-1])
 
     def _take_snapshot(self, one: Round) -> None:
         """At most one each round: they are spread over the period."""
@@ -360,6 +365,8 @@ class Worker:
         self._context.count("read_total", one.read)
         for name, n in one.counters.items():
             self._context.count(name, n)
+        if one.refused:
+            refusals.note(self._context, *one.refused)
         self._context.gauge("transaction_ms", (time.monotonic() - began) * 1000)
 
     async def _look_at_lag(self) -> None:

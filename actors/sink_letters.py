@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from actors import refusals
 from actors.context import Context
 from sinks.contract import RefusedRecord
 from stream.codec import Codec, dead_letter
@@ -51,13 +52,11 @@ class Letters:
         marks.update(reached)
         self._context.count(f'refused_total{{rule="{kind}"}}', len(new))
         last = new[-1]
-        self._context.facts["last_refused"] = {
-            "at": round(time.time(), 3), "rule": kind, "topic": last.topic, "partition": last.partition, "offset": last.offset,
-            "asset": last.asset, "parameter": last.parameter, "reason": last.reason[:500],
-        }  # fmt: skip
+        place = {"topic": last.topic, "partition": last.partition, "offset": last.offset}
+        refusals.note(self._context, letters_of(last.topic), kind, last.reason, last.asset, last.parameter, **place)
 
     def _letter(self, kind: str, r: RefusedRecord) -> Parcel:
-        topic = "dlq.events" if r.topic.startswith(("events.", "alarms.")) else "dlq.telemetry"
+        topic = letters_of(r.topic)
         room = RECORD_BYTES - 5 * REASON_MOST
         reason = r.reason[:REASON_MOST]
         if len(r.wire) > room:
@@ -84,3 +83,8 @@ class Letters:
             finally:
                 await consumer.stop()
         return marks
+
+
+def letters_of(topic: str) -> str:
+    """Where the dead letters of a topic go."""
+    return "dlq.events" if topic.startswith(("events.", "alarms.")) else "dlq.telemetry"

@@ -15,6 +15,9 @@ REASON_MAX = 4000
 """A dead letter holds the whole record and the reason; of larger ones the beginning, and says so."""
 _KEYS_KEPT = 200_000
 
+Refusal = tuple[str, str, str, str | None, str | None]
+"""Topic of the dead letter, rule, reason, asset, parameter."""
+
 
 class Writer:
     """Makes parcels for one component. `stage` stands in its dead letters."""
@@ -47,7 +50,7 @@ class Writer:
         for at, value in enumerate(values):
             if len(value) > RECORD_BYTES:
                 reason = f"too_large: {len(value)} bytes with its reasons; at most {RECORD_BYTES} fit the stream"
-                outputs.refused.append(Refused(_letters_of(records.topic), records, int(rows[at]), "too_large", reason))
+                outputs.refused.append(Refused(letters_of(records.topic), records, int(rows[at]), "too_large", reason))
         keys = [parcel.keys[at] for at in fits]
         return Parcel(parcel.topic, parcel.partition, keys, [values[at] for at in fits], [stamps[at] for at in fits])
 
@@ -81,10 +84,19 @@ class Writer:
     def _poison_letter(self, found: Poison) -> Document:
         original, reason = _cut(found.wire, found.reason.removeprefix(POISON))
         return dead_letter(
-            _letters_of(found.topic), stage=self._stage, rule=poison_rule(found), reason=reason,
+            letters_of(found.topic), stage=self._stage, rule=poison_rule(found), reason=reason,
             source=(found.topic, found.partition, found.offset), arrived_at=found.arrived,
             original=original, config_version=self._version,
         )  # fmt: skip
+
+
+def refusal(refused: Refused) -> Refusal:
+    series = refused.records.table[int(refused.records.series[refused.row])]
+    return refused.topic, refused.rule, refused.reason, series.asset, series.parameter
+
+
+def poison_refusal(found: Poison) -> Refusal:
+    return letters_of(found.topic), poison_rule(found), found.reason.removeprefix(POISON), None, None
 
 
 def poison_rule(found: Poison) -> str:
@@ -92,7 +104,8 @@ def poison_rule(found: Poison) -> str:
     return "poison" if found.reason.startswith(POISON) else "decode"
 
 
-def _letters_of(topic: str) -> str:
+def letters_of(topic: str) -> str:
+    """Where what could not be decoded goes."""
     return "dlq.events" if topic.startswith("events.") else "dlq.telemetry"
 
 

@@ -73,7 +73,7 @@ class State:
                 "at": time.time_ns() // 1000,
                 "gateway": self.context.config["gateway"],
                 "version": self.version,
-                "health": self.health(),
+                "health": without_names(self.health()),
                 "flow": self.flow(),
                 "points_left_out": self.values.left_out,
                 "terminal": {"command": prefix(), "data": data_option()},
@@ -106,6 +106,16 @@ def nearest(name: str, paths: Iterable[str]) -> str:
     close = get_close_matches(wanted, names, n=3, cutoff=0.5) or [n for n in names if wanted and wanted in n][:3]
     meant = f"did you mean {' or '.join(names[n] for n in close)}? " if close else ""
     return f"{meant}`{command('tree')}` shows all {len(names)}"
+
+
+def without_names(health: dict[str, Any]) -> dict[str, Any]:
+    """As the page draws it: names of points may be hundreds, and are fetched for the component that is looked at."""
+
+    def bare(problem: dict[str, Any]) -> dict[str, Any]:
+        kept = [{key: value for key, value in cause.items() if key != "names"} for cause in problem["causes"]]
+        return {**problem, "causes": kept}
+
+    return {**health, "problems": [bare(problem) for problem in health["problems"]]}
 
 
 def without_figures(node: view.Node) -> view.Node:

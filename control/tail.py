@@ -1,4 +1,5 @@
-"""A topic's records for `tail`: the newest of each partition, then what comes, each as people and programs see it.
+"""A topic's records for `tail`: the newest of each partition in the order in which they came, then what comes, each as people and programs
+see it.
 
 Bounded by what is kept at once, in records and in bytes; a reader that is slow makes the reading slow.
 """
@@ -9,9 +10,11 @@ import base64
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from operator import itemgetter
 from typing import Any
 
 from actors.context import Context
+from control import letters
 from control.problems import Kind, Problem
 from control.times import iso
 from control.values import BATCH_MAX, START_WITHIN_S, codec_of, consumer_of
@@ -48,9 +51,8 @@ async def read_topic(context: Context, topic: str, last: int, follow: bool) -> A
         await consumer.start(START_WITHIN_S)
         ends = await consumer.ends([(topic, p) for p in range(context.config["partitions"])])
         past = await newest(context, consumer, ends, last)
-        for place in sorted(past):
-            for shown in show(codec, *place, list(past.pop(place))):
-                yield shown
+        for shown in in_order(codec, past):
+            yield shown
         if follow:
             consumer.assign(ends)
             async with aclosing(_coming(context, consumer)) as coming:
@@ -94,6 +96,22 @@ async def _coming(context: Context, consumer: StreamConsumer) -> AsyncGenerator[
             yield place, messages
 
 
+def in_order(codec: Codec, past: Past) -> Iterator[dict[str, Any]]:
+    """Messages of many partitions as they came, the newest last; some at a time, each partition's together."""
+    came = sorted(
+        ((m.timestamp, place, m.offset, m) for place, kept in past.items() for m in kept), key=itemgetter(0, 1, 2)
+    )
+    past.clear()
+    for at in range(0, len(came), SHOWN_AT_ONCE):
+        some = came[at : at + SHOWN_AT_ONCE]
+        turn = {(*place, offset): n for n, (_, place, offset, _) in enumerate(some)}
+        by_place: dict[Partition, list[Any]] = {}
+        for _, place, _, message in some:
+            by_place.setdefault(place, []).append(message)
+        shown = [each for place, messages in by_place.items() for each in _show(codec, *place, messages)]
+        yield from sorted(shown, key=lambda s: turn[s["topic"], s["partition"], s["offset"]])
+
+
 def show(codec: Codec, topic: str, partition: int, messages: list[Any]) -> Iterator[dict[str, Any]]:
     """Records of one partition in offset order, each as SPEC section 4 shows a reading, or with its own fields."""
     for at in range(0, len(messages), SHOWN_AT_ONCE):
@@ -105,7 +123,7 @@ def _show(codec: Codec, topic: str, partition: int, messages: list[Any]) -> Iter
     shown: list[dict[str, Any]] = []
     for records in decoded.records:
         shown += [reading(records, row) for row in range(len(records))]
-    shown += [document(d) for d in decoded.documents]
+    shown += [document(d) | (refused(codec, d) if d.schema == letters.SCHEMA else {}) for d in decoded.documents]
     shown += [poison(p) for p in decoded.poison]
     yield from sorted(shown, key=lambda s: int(s["offset"]))
 
@@ -147,6 +165,16 @@ def document(found: Document) -> dict[str, Any]:
     # A dead letter says where its original stood; where it stands itself is told beside.
     source = {f"source_{k}": fields.pop(k) for k in ("topic", "partition", "offset") if k in fields}
     return {**fields, **source, "topic": found.topic, "partition": found.partition, "offset": found.offset}
+
+
+def refused(codec: Codec, letter: Document) -> dict[str, Any]:
+    """What a dead letter holds, for people: the reading it was, or the payload as text or hex."""
+    record = letters.record_of(codec, letter)
+    if isinstance(record, Records):
+        return {"original_reading": reading(record, 0)}
+    if isinstance(record, Document):
+        return {"original_record": document(record)}
+    return letters.payload(letter.fields["original"])
 
 
 def poison(found: Poison) -> dict[str, Any]:

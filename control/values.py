@@ -1,6 +1,7 @@
-"""The newest value of each point, read from the stream only while somebody looks.
+"""The newest value of each point, or why it has none, read from the stream only while somebody looks.
 
-Sampled, not complete: when more arrives than a page can show, the older is skipped. Completeness is the sinks' business.
+What is BAD stands among the dead letters, so these are read, too: else a point whose device is gone would show its last good value for
+ever. Sampled, not complete: when more arrives than a page can show, the older is skipped. Completeness is the sinks' business.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ from typing import Any
 import numpy as np
 
 from actors.context import Context
-from schemas.records import NO_TIME, Quality, Records
+from control import letters
+from schemas.records import NO_TIME, Document, Quality, Records
 from stream.codec import Codec, SchemaIds
 from stream.consumer import OutOfRange, StreamConsumer
 from stream.producer import Partition, StreamLost
 
 WATCHED = ("telemetry.clean", "events.clean", "alarms.raw")
 """Where readings of each class come to their end; an alarm as it was read."""
+REFUSED = ("dlq.telemetry", "dlq.events")
+"""Where what is BAD comes to its end."""
 POINTS_MAX = 5000
 """Points beyond are not shown, only counted: `left_out`."""
 READ_EVERY_S = 0.5
 BATCH_MAX = 5000
 PAST_MAX = 500_000
 """Records that are gone through when somebody begins to look, for points that are quiet; about a second's work."""
+REFUSED_PAST_MAX = 100_000
+"""Of dead letters, which take longer; so many more of a partition where others have few."""
 PAST_WITHIN_S = 10.0
 BEHIND_MAX = 10_000
 """Records behind the end of the watched topics at which the older ones are skipped, once the past is gone through."""
@@ -41,7 +47,8 @@ class Values:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._newest: dict[Place, tuple[int, dict[str, Any]]] = {}
+        self._newest: dict[Place, tuple[int, int, dict[str, Any]]] = {}
+        """The round it was read in, when it arrived (microseconds), and what is shown."""
         self._left_out: set[int] = set()
         self._round = 0
         self._read_to: dict[Partition, int] = {}
@@ -63,7 +70,7 @@ class Values:
 
     def since(self, seen: int) -> tuple[int, list[dict[str, Any]]]:
         """What is newer than round `seen`, and the round it is of."""
-        return self._round, [value for at, value in self._newest.values() if at > seen]
+        return self._round, [value for at, _, value in self._newest.values() if at > seen]
 
     async def run(self) -> None:
         """Read while somebody looks, for ever; the stream may come and go."""
@@ -78,7 +85,7 @@ class Values:
         consumer, codec = consumer_of(self._context), codec_of(self._context)
         await consumer.start(START_WITHIN_S)
         try:
-            places = [(t, p) for t in WATCHED for p in range(self._context.config["partitions"])]
+            places = [(t, p) for t in (*WATCHED, *REFUSED) for p in range(self._context.config["partitions"])]
             consumer.assign(await self._beginning(consumer, places))
             patient_until = time.monotonic() + PAST_WITHIN_S
             while self.watchers:
@@ -93,15 +100,20 @@ class Values:
     async def _beginning(self, consumer: StreamConsumer, places: list[Partition]) -> dict[Partition, int]:
         """Well before the end, but nothing twice: a point that is quiet, or was while nobody looked, has a newest value too."""
         begins, ends = await consumer.beginnings(places), await consumer.ends(places)
-        spare = PAST_MAX // max(1, sum(end > begins[p] for p, end in ends.items()))
-        return {p: max(begins[p], end - spare, min(self._read_to.get(p, 0), end)) for p, end in ends.items()}
+        news = {p: max(begins[p], min(self._read_to.get(p, 0), end)) for p, end in ends.items()}
+        refused = {p for p in ends if p[0] in REFUSED}
+        kept = shares({p: end - news[p] for p, end in ends.items() if p not in refused}, PAST_MAX)
+        kept |= shares({p: ends[p] - news[p] for p in refused}, REFUSED_PAST_MAX)
+        return {p: end - kept[p] for p, end in ends.items()}
 
     async def _take(self, consumer: StreamConsumer, codec: Codec) -> None:
         polled = await consumer.poll(BATCH_MAX, 0.1)
         self._round += 1
         for (topic, partition), messages in polled.items():
-            for records in codec.decode(topic, partition, messages).records:
+            decoded = codec.decode(topic, partition, messages)
+            for records in decoded.records:
                 self._note(records)
+            self._note_refused(codec, decoded.documents)
         self._read_to = consumer.positions()
 
     async def _skip(self, consumer: StreamConsumer) -> None:
@@ -116,24 +128,26 @@ class Values:
         last = np.full(len(records.table), -1, np.int64)
         last[records.series] = np.arange(len(records))
         for row in np.sort(last[last >= 0]).tolist():
-            series = records.table[int(records.series[row])]
-            place = series.asset, series.parameter
-            if place not in self._newest and len(self._newest) >= POINTS_MAX:
-                if len(self._left_out) < POINTS_MAX:
-                    self._left_out.add(hash(place))
-                continue
-            self._newest[place] = (
-                self._round,
-                {
-                    "asset": series.asset,
-                    "parameter": series.parameter,
-                    "value": records.value(row),
-                    "unit": series.unit,
-                    "quality": Quality(int(records.quality[row])).name,
-                    "reason": records.reason.get(row),
-                    "time": device_or_gateway(records, row),
-                },
-            )
+            self._show(int(records.arrived[row]), reading(records, row))
+
+    def _note_refused(self, codec: Codec, documents: list[Document]) -> None:
+        """The last dead letter of each point."""
+        of_points = (d for d in documents if d.schema == letters.SCHEMA and letters.is_of_point(d))
+        last = {(d.fields["asset_id"], d.fields["parameter"]): d for d in of_points}
+        for letter in last.values():
+            self._show(letter.fields["arrived_at"], refused(letter, letters.record_of(codec, letter)))
+
+    def _show(self, arrived: int, value: dict[str, Any]) -> None:
+        """Unless there is a newer one: good and bad readings come by different ways."""
+        place = value["asset"], value["parameter"]
+        before = self._newest.get(place)
+        if before is None and len(self._newest) >= POINTS_MAX:
+            if len(self._left_out) < POINTS_MAX:
+                self._left_out.add(hash(place))
+        elif before is None or before[1] <= arrived:
+            same = before is not None and before[2]["quality"] == value["quality"]
+            value["since"] = before[2]["since"] if before and same else value["time"]
+            self._newest[place] = self._round, arrived, value
 
 
 def consumer_of(context: Context) -> StreamConsumer:
@@ -147,3 +161,34 @@ def codec_of(context: Context) -> Codec:
 def device_or_gateway(records: Records, row: int) -> int:
     device = int(records.device_time[row])
     return int(records.gateway_time[row]) if device == NO_TIME else device
+
+
+def reading(records: Records, row: int) -> dict[str, Any]:
+    series = records.table[int(records.series[row])]
+    return {
+        "asset": series.asset,
+        "parameter": series.parameter,
+        "value": records.value(row),
+        "unit": series.unit,
+        "quality": Quality(int(records.quality[row])).name,
+        "reason": records.reason.get(row),
+        "time": device_or_gateway(records, row),
+    }
+
+
+def refused(letter: Document, record: Records | Document | None) -> dict[str, Any]:
+    """A point whose newest reading, or what should have become one, went to the dead letters."""
+    fields = letter.fields
+    bad = {"quality": Quality.BAD.name, "reason": fields["reason"]}
+    if isinstance(record, Records):
+        return reading(record, 0) | bad
+    asset, parameter, at = fields["asset_id"], fields["parameter"], fields["arrived_at"]
+    return {"asset": asset, "parameter": parameter, "value": None, "unit": None, "time": at, **bad}
+
+
+def shares(there: dict[Partition, int], most: int) -> dict[Partition, int]:
+    """How many of each may be had so that all together are at most so many: what one does not need, others get."""
+    given: dict[Partition, int] = {}
+    for left, (place, n) in enumerate(sorted(there.items(), key=lambda item: item[1])):
+        given[place] = min(n, (most - sum(given.values())) // (len(there) - left))
+    return given

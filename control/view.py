@@ -69,6 +69,7 @@ def health(tree: Node | None) -> dict[str, Any]:
             "reason": "the supervision tree has not reported yet",
             "next_step": "wait a moment",
             "problems": [],
+            "dead_letters": [],
         }
     names = Counter(last_part(node["id"]) for node in walk(tree))
     problems = [problem(node, names) for node in walk(tree) if is_problem(node)]
@@ -80,6 +81,7 @@ def health(tree: Node | None) -> dict[str, Any]:
         "reason": f"{worst['component']}: {worst['reason']}" if worst else None,
         "next_step": worst["next_step"] if worst else None,
         "problems": problems,
+        "dead_letters": dead_letters(tree),
     }
 
 
@@ -128,7 +130,14 @@ def problem(node: Node, names: Mapping[str, int] | None = None) -> dict[str, Any
         "critical": any(within(path, branch) or within(branch, path) for branch in CRITICAL),
         "reason": reason,
         "next_step": next_step(node["status"], name, path, node.get("next_step")),
+        "causes": causes(node),
     }
+
+
+def causes(node: Node) -> list[dict[str, Any]]:
+    """What a worker that runs says is wrong, one by one: in words, with the next step, since when, and the points it befalls."""
+    runs = node.get("state") in ("running", "starting")
+    return list(node.get("facts", {}).get("causes", [])) if runs else []
 
 
 def next_step(status: str, name: str, path: str, advice: str | None = None) -> str:
@@ -152,6 +161,33 @@ def flow(tree: Node, rates: Rates) -> dict[str, list[dict[str, Any]]]:
         "adapters": [_adapter(n, rates) for n in workers(tree) if "/adapters/" in n["id"]],
         "stages": [_stage(n, rates) for n in workers(tree) if "/processing/" in n["id"]],
         "sinks": [_sink(n, rates) for n in workers(tree) if "/sinks/" in n["id"]],
+    }
+
+
+def dead_letters(tree: Node) -> list[dict[str, Any]]:
+    """Who refused something since it was started: how much, the newest with its reason, and the command that shows them."""
+    return [_letters(node) for node in workers(tree) if refused_by(node)]
+
+
+def refused_by(node: Node) -> float:
+    """Readings and payloads that became dead letters."""
+    counters = node.get("counters", {})
+    return total(counters, "rejects_total") + total(counters, "refused_total")
+
+
+def _letters(node: Node) -> dict[str, Any]:
+    last = node.get("facts", {}).get("last_refused") or {}
+    topic = last.get("letters", "dlq.telemetry")
+    return {
+        "component": node["id"],
+        "count": refused_by(node),
+        "since": node.get("started_at"),
+        "last_at": last.get("at"),
+        "rule": last.get("rule"),
+        "point": "/".join(filter(None, (last.get("asset"), last.get("parameter")))) or None,
+        "reason": last.get("reason"),
+        "topic": topic,
+        "command": command(f"tail {topic} --last 5 --no-follow"),
     }
 
 

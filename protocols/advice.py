@@ -6,10 +6,12 @@ the messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from protocols.contract import NotConnected
+from protocols.contract import Cause, NotConnected
 
 Steps = Sequence[tuple[str, str]]
 """Words of a message, and the step, with the settings' names in braces."""
@@ -28,3 +30,12 @@ def advising(steps: Steps, values: Mapping[str, object]) -> Iterator[None]:
     except NotConnected as gone:
         gone.next_step = gone.next_step or step(steps, str(gone), values)
         raise
+
+
+def advised(found: Iterable[Cause], steps: Steps, values: Mapping[str, object]) -> list[Cause]:
+    """The causes with their steps, what befalls most points before the rest; what befalls none stays in front."""
+    by_size = sorted(found, key=lambda cause: -len(cause.points) if cause.points else -math.inf)
+    return [
+        replace(cause, next_step=step(steps, cause.said, values) or step(steps, cause.example, values))
+        for cause in by_size
+    ]

@@ -79,15 +79,49 @@ class Batch:
     """Called once, on the adapter's own loop, when the stream has every reading and reject of the batch."""
 
 
+NAMED_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One thing that does not work though the connection stands, however many points it befalls: a dead unit, a refused address."""
+
+    said: str
+    """Who was asked for what and what came back, without the points' names."""
+    points: tuple[str, ...] = ()
+    """Names of all it befalls."""
+    example: str = ""
+    """What is said of the first of several."""
+    what: str = "points have no value"
+    """What `points` are, and what becomes of them."""
+    next_step: str | None = None
+    """What a person should do about it, where the protocol knows."""
+
+    def __str__(self) -> str:
+        """One sentence for people, with the first names."""
+        if len(self.points) < 2:
+            return ": ".join([*self.points, self.said]) + (f" (as {self.example})" if self.example else "")
+        names, more = ", ".join(self.points[:NAMED_MAX]), len(self.points) - NAMED_MAX
+        named = f"{names} and {more} more" if more > 0 else names
+        return f"{self.said}{f' (as {self.example})' if self.example else ''}; {len(self.points)} {self.what}: {named}"
+
+
 @dataclass(slots=True)
 class Health:
     """What an adapter can say of itself beyond the readings; shown to people, so sentences."""
 
-    degraded: list[str] = field(default_factory=list)
-    """One sentence for each thing that does not work though the connection stands: a bad node, a dead unit."""
+    causes: list[Cause] = field(default_factory=list)
     counters: dict[str, float] = field(default_factory=dict)
-    next_step: str | None = None
-    """What to do about `degraded`, where the sentences do not say."""
+
+    @property
+    def degraded(self) -> list[str]:
+        """One sentence for each cause."""
+        return [str(cause) for cause in self.causes]
+
+    @property
+    def next_step(self) -> str | None:
+        """What to do first."""
+        return self.causes[0].next_step if self.causes else None
 
 
 class Adapter(ABC):

@@ -76,18 +76,47 @@ def show_status(console: Console, health: dict[str, Any], flow: dict[str, Any], 
     for trouble in health["problems"]:
         console.print()
         console.print(Text.assemble(status(trouble["status"]), "  ", (trouble["component"], "bold")))
-        for text, style in ((trouble["reason"], ""), (trouble["next_step"], "dim")):
-            for line in _folded(console, text):
-                console.print(Text("    ") + Text(line, style), soft_wrap=True)
+        for said, next_step in told_of(trouble):
+            _put(console, said, "")
+            _put(console, next_step, "dim")
     console.print()
     rows = [*flow["adapters"], *flow["stages"], *flow["sinks"]]
     show(console, FLOW, [_hop(row) for row in rows])
+    show_letters(console, health.get("dead_letters", []))
 
 
-def _folded(console: Console, text: str) -> list[str]:
+def told_of(trouble: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is wrong and what to do: for each cause that is known, else for all together. The same step is said once."""
+    told: dict[str, str] = {}
+    for cause in trouble.get("causes", []):
+        since = f" (for {age(cause['since'])})" if cause["since"] else ""
+        step = cause["next_step"] or ("" if told else trouble["next_step"])
+        told[cause["said"] + since] = "" if step in told.values() else step
+    return list(told.items()) or [(trouble["reason"], trouble["next_step"])]
+
+
+def show_letters(console: Console, letters: list[dict[str, Any]]) -> None:
+    """What was refused and is kept whole, by whom, with the newest reason and the command that shows all."""
+    if letters:
+        console.print()
+        console.print(Text("refused and kept as dead letters", "dim"))
+    for each in letters:
+        newest = f"; the newest {age(each['last_at'] * 1e6)} ago: " if each["last_at"] else ""
+        what = ": ".join(filter(None, (each["point"], each["reason"])))
+        head = f"{each['component'].rpartition('/')[2]}: {number(each['count'])} in {age(each['since'])}"
+        _put(console, f"{head}{newest}{what}", "", indent=2)
+        _put(console, each["command"], "dim")
+
+
+def _put(console: Console, text: str, style: str, indent: int = 4) -> None:
+    for line in _folded(console, text, indent) if text else ():
+        console.print(Text(" " * indent) + Text(line, style), soft_wrap=True)
+
+
+def _folded(console: Console, text: str, indent: int) -> list[str]:
     if not console.is_terminal:
         return [text]
-    return [line.plain for line in Text(text).wrap(console, max(8, console.width - 4))]
+    return [line.plain for line in Text(text).wrap(console, max(8, console.width - indent))]
 
 
 def _hop(row: dict[str, Any]) -> list[Text]:
@@ -130,8 +159,41 @@ def show_record(console: Console, record: dict[str, Any]) -> None:
         text = Text.assemble(
             "  ".join(parts), "  ", status(record["quality"]), "  ", record.get("quality_reason") or ""
         )
+    elif "rule" in record and "stage" in record:
+        text = dead_letter(record)
     else:
         shown = {k: v for k, v in record.items() if k not in ("topic", "partition", "offset") and v is not None}
         text = Text("  ".join(f"{k}={v}" for k, v in shown.items()))
     text.rstrip()
     console.print(Text(f"{place:>10} ", "dim") + text)
+
+
+ORIGINAL_MAX = 300
+"""Characters of a refused payload; `--json` has it whole."""
+
+
+def dead_letter(record: dict[str, Any]) -> Text:
+    """What was refused and why; below it by whom, where it stood, and what it was."""
+    point = "/".join(filter(None, (record["asset_id"], record["parameter"])))
+    head = "  ".join(filter(None, (record["arrived_at"], point)))
+    stood = f", stood in {record['source_topic']} {record['source_partition']}/{record['source_offset']}"
+    by = f"refused by {record['stage']} (rule {record['rule']})" + (stood if record["source_topic"] else "")
+    lines = (Text("\n" + " " * 11) + Text(line, "dim") for line in (by, original(record)))
+    return Text.assemble(head, "  ", (record["reason"], "yellow"), *lines)
+
+
+def original(record: dict[str, Any]) -> str:
+    """The refused reading, or the payload as text or hex."""
+    if read := record.get("original_reading"):
+        times = read["timestamps"]
+        value = "no value" if read["value"] is None else f"{read['value']} {read['unit'] or ''}".rstrip()
+        return f"original: {value}, {read['quality']} as it came, of {times['device_time'] or times['gateway_time']}"
+    if kept := record.get("original_record"):
+        return f"original: {_cut('  '.join(f'{k}={v}' for k, v in kept.items() if v is not None))}"
+    if "original_text" in record:
+        return f"original, {len(record['original_text'].encode())} bytes of text: {_cut(record['original_text'])!r}"
+    return f"original, {len(record['original_hex'] + ' ') // 3} bytes: {_cut(record['original_hex'])}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= ORIGINAL_MAX else text[:ORIGINAL_MAX] + " ... (whole with --json)"

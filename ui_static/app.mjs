@@ -6,7 +6,7 @@ import { Flow } from "./flow.mjs";
 import { Status } from "./parts.mjs";
 import { Tree } from "./tree.mjs";
 import { Values } from "./values.mjs";
-import { count, duration, milliseconds, rate, sentence, tone, typed } from "./words.mjs";
+import { clock, count, duration, milliseconds, rate, sentence, tone, typed } from "./words.mjs";
 
 const STALE_AFTER_S = 5;
 const PROBLEMS_MAX = 4;
@@ -50,15 +50,41 @@ const named = (node, name) => (node.children ?? []).reduce((n, c) => n + named(c
 
 const find = (node, id) => (node.id === id ? node : (node.children ?? []).map((c) => find(c, id)).find(Boolean));
 
-function Problems({ problems }) {
+// One line for each cause: what, for how long, what to do; of causes that share a step it stands once.
+function Cause({ cause, now, step }) {
+  return html`<span class="cause">${cause.said}${cause.since ? html` <span class="quiet" title=${clock(cause.since)}>for ${duration(now - cause.since / 1e6)}</span>` : null}
+    ${step ? html`<span class="next">${step}</span>` : null}</span>`;
+}
+
+function Told({ problem, now }) {
+  const { causes } = problem;
+  if (!causes.length) return html`${problem.reason}<span class="next">${problem.next_step}</span>`;
+  const steps = causes.map((c) => c.next_step ?? (causes.length === 1 ? problem.next_step : ""));
+  return causes.map((c, at) => html`<${Cause} key=${c.said} cause=${c} now=${now} step=${steps.indexOf(steps[at]) === at ? steps[at] : ""} />`);
+}
+
+function Letters({ letters, now, select }) {
+  if (!letters.length) return null;
+  return html`<section id="letters" aria-label="Refused">
+    <h2>Refused and kept as dead letters</h2>
+    <ul class="letters">
+      ${letters.map((l) => html`<li key=${l.component}>
+        <button class="plain id" onClick=${() => select(l.component)}>${l.component.split("/").pop()}</button> <b>${count(l.count)}</b>
+        ${l.since ? html`<span class="quiet"> in ${duration(now - l.since / 1e6)}</span>` : null}${l.reason ? html`; the newest${l.last_at ? html` <span title=${clock(l.last_at * 1e6)}>${now - l.last_at < 1 ? "now" : `${duration(now - l.last_at)} ago`}</span>` : null}: ${l.point ? html`<span class="id">${l.point}</span> ` : null}${l.reason}` : null}
+        <span class="next">in a terminal: <code>${l.command}</code></span>
+      </li>`)}
+    </ul>
+  </section>`;
+}
+
+function Problems({ problems, now, select }) {
   const [all, setAll] = useState(false);
   if (!problems.length) return null;
   const shown = all ? problems : problems.slice(0, PROBLEMS_MAX);
   return html`<section class="trouble" aria-label="Problems">
     <ul class="problems" aria-live="polite">
       ${shown.map((p) => html`<li key=${p.component} class=${tone(p.status)}>
-        <${Status} status=${p.status} /> <span class="id">${p.component.split("/").pop()}</span>: ${p.reason}
-        <span class="next">${p.next_step}</span>
+        <${Status} status=${p.status} /> <button class="plain id" onClick=${() => select(p.component)}>${p.component.split("/").pop()}</button>: <${Told} problem=${p} now=${now} />
       </li>`)}
     </ul>
     ${problems.length > PROBLEMS_MAX ? html`<button onClick=${() => setAll(!all)} aria-expanded=${all}>${all ? "Show fewer" : `Show all ${problems.length} problems`}</button>` : null}
@@ -104,8 +130,9 @@ function App() {
     <main>
       ${stale ? html`<p class="stale" role="alert">${trouble ? `${trouble}. ` : ""}The gateway has not answered for ${duration(age)}: what you see is that old. This page tries again by itself; in a terminal: <code>${typed(state.terminal, "status")}</code></p>` : null}
       <${Header} state=${state} />
-      <${Problems} problems=${state.health.problems} />
+      <${Problems} problems=${state.health.problems} now=${now} select=${select} />
       <${Flow} flow=${state.flow} now=${now} select=${select} />
+      <${Letters} letters=${state.health.dead_letters} now=${now} select=${select} />
       <${Values} values=${values} terminal=${state.terminal} now=${now} leftOut=${state.points_left_out} paused=${paused} pause=${() => setPaused(!paused)} />
       ${state.tree ? html`<${Tree} tree=${state.tree} terminal=${state.terminal} now=${now} selected=${selected} select=${select} />` : null}
     </main>

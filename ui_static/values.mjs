@@ -9,7 +9,7 @@ export function Values({ values, terminal, now, leftOut, paused, pause }) {
   const [search, setSearch] = useState("");
   const [only, setOnly] = useState(false);
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  const fits = (v) => (!only || tone(v.quality)) && words.every((w) => `${v.asset} ${v.parameter} ${v.quality}`.toLowerCase().includes(w));
+  const fits = (v) => (!only || tone(v.quality)) && words.every((w) => `${v.asset} ${v.parameter} ${v.quality} ${v.reason ?? ""}`.toLowerCase().includes(w));
   const found = [...values.values()].filter(fits).sort((a, b) => (a.key < b.key ? -1 : 1));
   return html`<section id="values" aria-label="Values">
     <h2>Values</h2>
@@ -27,7 +27,8 @@ export function Values({ values, terminal, now, leftOut, paused, pause }) {
           ${found.slice(0, ROWS_MAX).map((v) => html`<tr key=${v.key}>
             <td class="id">${v.asset}</td><td class="id">${v.parameter}</td>
             <td class="num">${value(v.value)}</td><td class="quiet">${v.unit ?? ""}</td>
-            <td title=${v.reason ?? ""}><${Status} status=${v.quality} /></td>
+            <td class="quality"><${Status} status=${v.quality} />${tone(v.quality) ? html` <span class="quiet" title=${`since ${clock(v.since)}`}>for ${duration(now - v.since / 1e6)}</span>` : null}
+              ${tone(v.quality) && v.reason ? html`<span class="why" title=${v.reason}>${v.reason}</span>` : null}</td>
             <td class="num" title=${clock(v.time)}>${duration(now - v.time / 1e6)}</td>
             <td><${Spark} points=${v.past} label=${`${v.parameter}, last minute`} /></td>
           </tr>`)}

@@ -142,9 +142,7 @@ class ModbusTcpAdapter(Adapter):
             "suppressed_total": self._report.suppressed,
             "reopened_total": reopened,
         }
-        found = health(self._groups, self._units, self._poller.slow, self._report.trouble, self._tally, counters)
-        found.next_step = step(STEPS, "; ".join(found.degraded[:1]), self._named)
-        return found
+        return health(self._groups, self._poller.slow, self._report.trouble, self._tally, counters, self._named)
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -1,45 +1,60 @@
-"""What the adapter says of itself: sentences for people, counters for machines. Pure."""
+"""What the adapter says of itself: one sentence for each cause, however many points it befalls; counters for machines. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from protocols.contract import Health
-from protocols.modbus.plan import Signal
+from protocols.advice import advised
+from protocols.contract import Cause, Health
+from protocols.modbus.addresses import Table
+from protocols.modbus.messages import Why
+from protocols.modbus.plan import TABLES, Signal
 from protocols.modbus.schedule import Group, Unit
+from protocols.modbus.steps import STEPS
 from protocols.modbus.wire import Tally
 
-_SENTENCES_MAX = 20
+_UNITS_MAX = 5
 
 
 def health(
-    groups: Iterable[Group],
-    units: Mapping[int, Unit],
+    groups: Sequence[Group],
     slow: Mapping[int, float],
-    trouble: Mapping[Signal, str],
+    trouble: Mapping[Signal, Why],
     tally: Tally,
     counters: Mapping[str, float],
+    named: Mapping[str, object],
 ) -> Health:
-    sentences = [*_silent(units, slow), *_slow(slow), *_without_value(groups, trouble)]
-    rest = len(sentences) - _SENTENCES_MAX
-    if rest > 0:
-        sentences[_SENTENCES_MAX:] = [f"and {rest} more"]
-    return Health(sentences, {**_counters(tally), **counters})
+    """`named`: what the next steps may name."""
+    parked = {signal: parked.why for group in groups for signal, parked in group.known.parked.items()}
+    whys = {**parked, **trouble}
+    found = [*_silent(groups, slow, whys), *_slow(slow), *_without_value(whys)]
+    return Health(advised(found, STEPS, named), {**_counters(tally), **counters})
 
 
-def _silent(units: Mapping[int, Unit], slow: Mapping[int, float]) -> list[str]:
-    return [
-        f"unit {unit.id} did not answer the last {unit.patience.silent} requests and is tried rarely"
-        for unit in units.values()
-        if unit.patience.given_up and unit.id not in slow
-    ]
+def _silent(groups: Iterable[Group], slow: Mapping[int, float], whys: Mapping[Signal, Why]) -> Iterator[Cause]:
+    """Units that are given up. Of points for which something was answered, as by a gateway for the unit behind it, that says more."""
+    dead: dict[int, Unit] = {}
+    names = []
+    for group in groups:
+        unit = group.unit
+        mute = [str(signal) for signal in group.signals if signal not in whys]
+        if unit.patience.given_up and unit.id not in slow and mute:
+            dead[unit.id] = unit
+            names += mute
+    if not dead:
+        return
+    least = min(unit.patience.silent for unit in dead.values())
+    verb = "is" if len(dead) == 1 else "are"
+    yield Cause(f"{_units(dead)} did not answer the last {least} requests and {verb} tried rarely", tuple(names))
 
 
-def _slow(slow: Mapping[int, float]) -> list[str]:
-    return [
-        f"unit {unit} is slow: it answered after {took:.2f} s; right would be response_timeout: {_round_up(took)}ms"
-        for unit, took in slow.items()
-    ]
+def _slow(slow: Mapping[int, float]) -> Iterator[Cause]:
+    if not slow:
+        return
+    took = max(slow.values())
+    verb, who = ("is", "it") if len(slow) == 1 else ("are", "the slowest")
+    said = f"{_units(slow)} {verb} slow: {who} answered after {took:.2f} s"
+    yield Cause(f"{said}; right would be response_timeout: {_round_up(took)}ms")
 
 
 def _round_up(seconds: float) -> int:
@@ -47,17 +62,27 @@ def _round_up(seconds: float) -> int:
     return (int(seconds * 15) + 1) * 100
 
 
-def _without_value(groups: Iterable[Group], trouble: Mapping[Signal, str]) -> list[str]:
-    """One sentence for each reason: a refused read takes many points with it."""
-    parked = {signal: parked.reason for group in groups for signal, parked in group.known.parked.items()}
-    by_reason: dict[str, list[Signal]] = {}
-    for signal, reason in {**parked, **trouble}.items():
-        by_reason.setdefault(reason, []).append(signal)
-    return [f"{_named(signals)}: {reason}" for reason, signals in by_reason.items()]
+def _without_value(whys: Mapping[Signal, Why]) -> Iterator[Cause]:
+    """By table and what was answered."""
+    alike: dict[tuple[Table, str], list[Signal]] = {}
+    for signal, why in whys.items():
+        alike.setdefault((signal.table, why.cause), []).append(signal)
+    for (table, cause), signals in alike.items():
+        who = _units({signal.unit for signal in signals})
+        together = f"{who}, {TABLES[table]} (function {table.value}): {cause}"
+        said = together if len(signals) > 1 else whys[signals[0]].said
+        yield Cause(said, tuple(map(str, signals)))
 
 
-def _named(signals: list[Signal]) -> str:
-    return f"{signals[0]} and {len(signals) - 1} more" if len(signals) > 1 else f"{signals[0]}"
+def _units(ids: Iterable[int]) -> str:
+    """`unit 2`, `units 2, 3 and 5`."""
+    known = sorted(ids)
+    if len(known) == 1:
+        return f"unit {known[0]}"
+    shown = [str(one) for one in known[:_UNITS_MAX]]
+    more = len(known) - len(shown)
+    last = f"{more} more" if more else shown.pop()
+    return f"units {', '.join(shown)} and {last}"
 
 
 def _counters(tally: Tally) -> dict[str, float]:

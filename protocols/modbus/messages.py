@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 ILLEGAL_FUNCTION = 1
 REFUSED = frozenset({2, 3})
 """The address, or the number of addresses, is not to the device's taste: the read is taken apart."""
@@ -22,6 +24,16 @@ _WORDS = {
     10: "gateway path unavailable: the gateway has no way to this unit; check the gateway's settings",
     11: "gateway target failed to respond: the unit behind the gateway is off or has another unit id",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a point has no value."""
+
+    said: str
+    """Of the very read that asked for it."""
+    cause: str
+    """The same for every read it befalls."""
 
 
 def exception_words(code: int) -> str:

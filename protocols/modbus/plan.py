@@ -13,6 +13,13 @@ from protocols.contract import Point
 from protocols.modbus.addresses import Table, modicon
 from protocols.modbus.config import ModbusPoint, ModbusTcpConfig
 
+TABLES = {
+    Table.coil: "coils",
+    Table.discrete: "discrete inputs",
+    Table.holding: "holding registers",
+    Table.input: "input registers",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signal:
@@ -73,9 +80,7 @@ class Read:
     signals: tuple[Signal, ...]
 
     def __str__(self) -> str:
-        what = {Table.coil: "coils", Table.discrete: "discrete inputs", Table.holding: "holding registers"}
-        name = what.get(self.table, "input registers")
-        return f"{name} {self.start} to {self.start + self.count - 1} of unit {self.unit}"
+        return f"{TABLES[self.table]} {self.start} to {self.start + self.count - 1} of unit {self.unit}"
 
 
 def signals(config: ModbusTcpConfig) -> list[Signal]:

@@ -14,7 +14,7 @@ from typing import Protocol
 from protocols.contract import NotConnected
 from protocols.modbus.addresses import Table
 from protocols.modbus.config import ModbusTcpConfig
-from protocols.modbus.messages import BUSY, ILLEGAL_FUNCTION, REFUSED, UNIT_AWAY, exception_words
+from protocols.modbus.messages import BUSY, ILLEGAL_FUNCTION, REFUSED, UNIT_AWAY, Why, exception_words
 from protocols.modbus.plan import Cut, Limits, Read, Signal, border, halves, plan, read_of
 from protocols.modbus.report import Answered, Failed
 from protocols.modbus.schedule import Group, Manners, Parked, Patience, Unit, sign_of_life, silence
@@ -42,7 +42,7 @@ class Poll:
     group: Group
     todo: list[Read]
     brought: list[Answered | Failed] = field(default_factory=list)
-    parked: dict[Signal, str] = field(default_factory=dict)
+    parked: dict[Signal, Why] = field(default_factory=dict)
     borders: list[Cut] = field(default_factory=list)
     silent: list[Read] = field(default_factory=list)
     answered: list[Read] = field(default_factory=list)
@@ -112,14 +112,14 @@ class Poller:
             done.silent.append(read)
             done.brought.append(Failed(read.signals, f"no answer to {read} within {self._wait(unit):g} s", _now_us()))
         except Unfit as unfit:
-            return await self._refused(done, read, f"{read}: {unfit}; the device does not keep to the protocol")
+            return await self._refused(done, read, f"{unfit}; the device does not keep to the protocol")
         except Exceptional as refused:
-            words = f"{read}: {exception_words(refused.code)}"
+            cause = exception_words(refused.code)
             if refused.code in REFUSED:
-                return await self._refused(done, read, words)
+                return await self._refused(done, read, cause)
             if refused.code == ILLEGAL_FUNCTION:
-                done.parked.update(dict.fromkeys(read.signals, words))
-            done.brought.append(Failed(read.signals, words, _now_us(), told=True))
+                done.parked.update(dict.fromkeys(read.signals, Why(f"{read}: {cause}", cause)))
+            done.brought.append(Failed(read.signals, f"{read}: {cause}", _now_us(), told=True, cause=cause))
         else:
             done.answered.append(read)
             done.freed += [signal for signal in read.signals if signal in done.group.known.parked]
@@ -127,11 +127,12 @@ class Poller:
             return False
         return True
 
-    async def _refused(self, done: Poll, read: Read, words: str) -> bool:
+    async def _refused(self, done: Poll, read: Read, cause: str) -> bool:
         """Find out by halves which point is to blame; when none is, it is the border between the halves."""
         if len(read.signals) == 1:
-            done.parked[read.signals[0]] = words
-            done.brought.append(Failed(read.signals, words, _now_us(), told=True))
+            words = f"{read}: {cause}"
+            done.parked[read.signals[0]] = Why(words, cause)
+            done.brought.append(Failed(read.signals, words, _now_us(), told=True, cause=cause))
             return True
         left, right = halves(read)
         left_explains = await self._bring(done, left)
@@ -215,8 +216,8 @@ class Poller:
 
     def _learn(self, done: Poll) -> None:
         group, known, now = done.group, done.group.known, _loop_time()
-        for signal, reason in done.parked.items():
-            known.parked[signal] = Parked(reason, now + self._config.refused_pause)
+        for signal, why in done.parked.items():
+            known.parked[signal] = Parked(why, now + self._config.refused_pause)
         for signal in done.freed:
             known.parked.pop(signal, None)
         self._strike(done)
@@ -242,9 +243,10 @@ class Poller:
             if len(read.signals) > 1:
                 done.borders.append(border(halves(read)[1]))
             else:
-                reason = f"no answer to {read}, though the unit answers others"
-                done.parked[read.signals[0]] = reason
-                known.parked[read.signals[0]] = Parked(reason, _loop_time() + self._config.refused_pause)
+                cause = "no answer, though the unit answers others"
+                why = Why(f"no answer to {read}, though the unit answers others", cause)
+                done.parked[read.signals[0]] = why
+                known.parked[read.signals[0]] = Parked(why, _loop_time() + self._config.refused_pause)
 
     def _forget(self, group: Group) -> None:
         """Borders are tried again now and then: what refused may have been a passing mood."""

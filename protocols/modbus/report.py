@@ -11,6 +11,7 @@ from itertools import repeat
 
 from protocols.contract import Reading
 from protocols.modbus.decode import BitDecoder, RegisterDecoder
+from protocols.modbus.messages import Why
 from protocols.modbus.plan import Read, Signal
 from schemas.records import Classification, Quality, Value
 
@@ -37,6 +38,8 @@ class Failed:
     """Microseconds since 1970."""
     told: bool = False
     """The device itself gave the reason. Such a reason is reported even where another one was before."""
+    cause: str | None = None
+    """The reason without the read it stands for, where it names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Report:
         self._views: dict[Read, _View] = {}
         self._bad: dict[Signal, str] = {}
         self._sent: dict[Signal, _Sent] = {}
-        self.trouble: dict[Signal, str] = {}
+        self.trouble: dict[Signal, Why] = {}
         """What the device itself says instead of a usable value, now, of each signal."""
         self.suppressed = 0
         """Readings not sent because they did not change."""
@@ -101,7 +104,7 @@ class Report:
                 self.trouble.pop(signal, None)
         for i, problem in decoded.problems.items():
             found[i].status, found[i].reason = Quality.BAD, problem
-            self.trouble[answered.read.signals[i]] = problem
+            self.trouble[answered.read.signals[i]] = Why(problem, problem)
         return self._changed(view, found, now) if view.quiet else found
 
     def _changed(self, view: _View, found: list[Reading], now: float) -> list[Reading]:
@@ -121,7 +124,7 @@ class Report:
         found = []
         for signal in failed.signals:
             if failed.told:
-                self.trouble[signal] = failed.reason
+                self.trouble[signal] = Why(failed.reason, failed.cause or failed.reason)
             said = self._bad.get(signal)
             if said is None or (failed.told and said != failed.reason):
                 time = failed.at if self._with_time else None

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from protocols.modbus.messages import Why
 from protocols.modbus.plan import Cut, Read, Signal, hole
 
 
@@ -76,7 +77,7 @@ class Unit:
 class Parked:
     """Why a point is left out, and when it is tried again."""
 
-    reason: str
+    why: Why
     again_at: float
 
 

@@ -43,10 +43,10 @@ STEPS: Final[Steps] = (
     ("more than its answer", "look for newer firmware of the device or its gateway, and let only one master use it"),
     ("closed the connection", "if it comes again: end other masters of this device, look at the line to it, and whether it restarts"),
     (
-        "requests and is tried rarely",
+        " tried rarely",
         "see whether that unit is on, and compare its number with `unit`; behind a serial gateway look at its wiring. The other units are read meanwhile",
     ),
-    ("is slow: it answered", "set `response_timeout` to what is named here, and start the gateway again"),
+    ("right would be response_timeout", "set `response_timeout` to what is named here, and start the gateway again"),
     (
         "illegal data address",
         ("compare address and type with the device's list of registers: most often the address is one off (40101 counts from 1, "

@@ -11,8 +11,8 @@ import time
 from functools import partial
 from typing import Final
 
-from protocols.advice import advising, step
-from protocols.contract import Adapter, Batch, Health, NotConnected, Point, Reading, Reject
+from protocols.advice import advised, advising
+from protocols.contract import Adapter, Batch, Cause, Health, NotConnected, Point, Reading, Reject
 from protocols.mqtt.client import Connection
 from protocols.mqtt.config import MqttConfig
 from protocols.mqtt.contest import Contest
@@ -20,6 +20,8 @@ from protocols.mqtt.inbox import Inbox
 from protocols.mqtt.ledger import Ledger, Ticket
 from protocols.mqtt.mapping import Mapper, Message
 from protocols.mqtt.steps import STEPS
+from protocols.mqtt.unusable import Unusable
+from protocols.mqtt.words import alike
 
 BATCH_MESSAGES: Final = 2000
 
@@ -40,6 +42,7 @@ class MqttAdapter(Adapter):
         """Topic to a hash of its last payload: the broker repeats retained messages with each subscription."""
         self.counters: dict[str, float] = {}
         self.stranger: str | None = None
+        self.unusable = Unusable()
         self.had_session = self.lost_session = False
 
     async def connect(self) -> None:
@@ -108,7 +111,6 @@ class MqttAdapter(Adapter):
         said: list[str] = []
         counters = dict(self.counters)
         if self.connection:
-            said += self.connection.refused_filters
             for name, value in self.connection.counters.items():
                 counters[name] = counters.get(name, 0) + value
             if self.connection.paused:
@@ -128,7 +130,9 @@ class MqttAdapter(Adapter):
             )
         if len(self.mapper.known) >= self.config.max_points:
             said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
-        return Health(said, counters, step(STEPS, "; ".join(said[:1]), self._named))
+        filters = alike(self.connection.refused_filters) if self.connection else []
+        found = [*filters, *map(Cause, said), *self.unusable.causes()]
+        return Health(advised(found, STEPS, self._named), counters)
 
     def _look_at_session(self, connection: Connection) -> None:
         """Whether the broker forgot what it was to keep for us."""
@@ -151,6 +155,7 @@ class MqttAdapter(Adapter):
             mapped = self.mapper.map(message)
             readings += mapped.readings
             rejects += mapped.rejects
+            self.unusable.note(message.topic, mapped.rejects)
             if mapped.unmatched:
                 self._count("unmatched_total")
                 self.stranger = message.topic.decode(errors="replace")

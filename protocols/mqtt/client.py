@@ -71,7 +71,8 @@ class Connection(asyncio.Protocol):
         self.taken_over = self.by_broker = self.session_present = False
         self.subscribing = 0
         """How often we have sent SUBSCRIBE."""
-        self.refused_filters: list[str] = []
+        self.refused_filters: list[tuple[str, str]] = []
+        """Topic filter, and what the broker does not do about it."""
         self.counters: dict[str, float] = {}
 
     # The start
@@ -167,11 +168,11 @@ class Connection(asyncio.Protocol):
             return
         for one, reason in zip(asked, reasons, strict=False):
             if reason.is_failure:
-                self.refused_filters.append(f"the broker refuses the subscription {one.topic}: {reason}")
+                self.refused_filters.append((one.topic, f"the broker refuses the subscription: {reason}"))
             elif reason.value < one.qos:
-                self.refused_filters.append(f"the broker grants {one.topic} only QoS {reason.value} of {one.qos}")
+                self.refused_filters.append((one.topic, f"the broker grants only QoS {reason.value} of {one.qos}"))
         if sum(reason.is_failure for reason in reasons) >= len(asked):
-            self._lose("; ".join(self.refused_filters[:5]))
+            self._lose("; ".join(map(str, words.alike(self.refused_filters))))
         elif not self.subscribed.done():
             self.subscribed.set_result(None)
 

@@ -75,5 +75,13 @@ STEPS: Final[Steps] = (
         "max_points",
         "look for a name in `asset` or `parameter` that never repeats, as a number of each message: it makes a point of each; if all are real, raise `max_points`",
     ),
+    (
+        "cannot be used: it is larger",
+        "raise `max_payload` at this adapter if such messages are meant for it; else give the subscription a narrower topic",
+    ),
+    (
+        "message cannot be used",
+        "compare what is published there (the dead letters keep each message whole) with the points of this subscription: `type`, `path`, `time`; or give the subscription a narrower topic",
+    ),
     ("only QoS", "have whoever runs the broker allow the QoS that is asked for, or set it to what is granted"),
 )  # fmt: skip

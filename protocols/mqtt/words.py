@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable
 from typing import Any, Final
+
+from protocols.contract import Cause
 
 REFUSALS: Final = {
     "Bad user name or password": "refuses the user name or password; check `user`, `password` and the broker's password file",
@@ -47,6 +50,14 @@ _CERTIFICATE: Final = {
     62: "is for another name; set `host` to a name that stands in it",
     64: "is for another address; set `host` to a name or address that stands in it",
 }
+
+
+def alike(filters: Iterable[tuple[str, str]]) -> list[Cause]:
+    """What the broker does not do about topic filters: one for each answer of it."""
+    topics: dict[str, list[str]] = {}
+    for topic, answer in filters:
+        topics.setdefault(answer, []).append(topic)
+    return [Cause(answer, tuple(named), what="topics") for answer, named in topics.items()]
 
 
 def told(properties: Any) -> str:

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from asyncua import ua
 
-from protocols.advice import advising, step
-from protocols.contract import Adapter, Batch, Health, NotConnected, Point
+from protocols.advice import advised, advising
+from protocols.contract import Adapter, Batch, Cause, Health, NotConnected, Point
 from protocols.opcua.binary import Refused
 from protocols.opcua.caretaker import Caretaker, failed
 from protocols.opcua.config import OpcUaConfig
 from protocols.opcua.identity import Identity, identity, own_warnings
 from protocols.opcua.inbox import Inbox
-from protocols.opcua.items import items_of
+from protocols.opcua.items import causes, items_of
 from protocols.opcua.link import Link, open_link
 from protocols.opcua.messages import refusal, security
 from protocols.opcua.polls import Poller, groups_of
@@ -32,9 +32,6 @@ from protocols.opcua.resolve import resolve
 from protocols.opcua.steps import STEPS
 from protocols.opcua.subscription import Subscription
 from protocols.opcua.watchdog import Watch
-
-_SHOWN = 10
-"""Most points whose trouble is told one by one."""
 
 
 class OpcUaAdapter(Adapter):
@@ -152,12 +149,9 @@ class OpcUaAdapter(Adapter):
         parts = (self._subscription, self._poller, self._caretaker)
         sentences = [part.trouble for part in parts if part is not None and part.trouble]
         sentences += own_warnings(self._identity) + (self._link.warnings if self._link else [])
-        bad = [f"{i.point.asset}/{i.point.parameter}: {i.problem}" for i in self._items if i.problem]
-        if len(bad) > _SHOWN:
-            bad = [*bad[:_SHOWN], f"and {len(bad) - _SHOWN} more points"]
+        found = [*map(Cause, sentences), *causes(self._items)]
         counters: dict[str, float] = {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
-        said = sentences + bad
-        return Health(said, counters, step(STEPS, "; ".join(said[:1]), self._named))
+        return Health(advised(found, STEPS, self._named), counters)
 
 
 def _mark_file(config: OpcUaConfig) -> Path | None:

@@ -90,9 +90,9 @@ class Caretaker:
             item.node_id = item.monitored_id = None
 
 
-def failed(found: list[tuple[Item, str]]) -> list[Reading]:
+def failed(found: list[tuple[Item, str, str]]) -> list[Reading]:
     """One BAD reading for each node that could not be found."""
-    return [bad for item, why in found if (bad := item.fail(why)) is not None]
+    return [bad for item, why, more in found if (bad := item.fail(why, more)) is not None]
 
 
 def _said(state: object) -> str | None:

@@ -6,10 +6,11 @@ That events are sent on change only is the business of actors/adapter.py, for al
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from protocols.contract import Point, Reading
+from protocols.contract import Cause, Point, Reading
 from protocols.opcua import quality, values
 from protocols.opcua.binary import DataValue
 from protocols.opcua.config import OpcUaPoint
@@ -29,6 +30,8 @@ class Item:
     """The server's name for the monitored item."""
     problem: str | None = None
     """Why it brings nothing, for people."""
+    cause: str | None = None
+    """The same without what is this point's alone: its address, and what is there instead."""
     deadband_here: bool = False
     """The server cannot apply the deadband, or it is a poll."""
     hole: str | None = None
@@ -40,7 +43,7 @@ class Item:
     def forget(self) -> None:
         """Start anew, after the connection was lost: node ids are good for one session only."""
         self._end_of_good()
-        self.node_id = self.monitored_id = self.problem = self._last = None
+        self.node_id = self.monitored_id = self.problem = self.cause = self._last = None
         self.deadband_here = self.config.mode == "poll"
 
     def take(self, value: DataValue) -> Reading | None:
@@ -55,11 +58,11 @@ class Item:
             self.counters["same_again"] += 1
             return None
         if made.status is not Quality.BAD:
-            self.problem = None
+            self.problem = self.cause = None
         else:
             self._end_of_good()
             if made.value is None:
-                self.problem = made.reason
+                self.problem = self.cause = made.reason
         self._last = made
         return self._after_hole(self._still(made, value) if self._before else made)
 
@@ -88,9 +91,10 @@ class Item:
         hole, self.hole = self.hole, None
         return _saying(made, f"values before this one may be lost: {hole}")
 
-    def fail(self, reason: str) -> Reading | None:
-        """The node cannot be had: one BAD reading, unless the last one was BAD already, then silence."""
-        self.node_id, self.monitored_id, self.problem = None, None, reason
+    def fail(self, cause: str, more: str = "") -> Reading | None:
+        """The node cannot be had: one BAD reading, unless the last one was BAD already, then silence. `more` is of this point alone."""
+        self.node_id, self.monitored_id, self.cause = None, None, cause
+        self.problem = reason = f"{self.config.address}: {cause}{more}"
         if self._last is not None and self._last.status is Quality.BAD:
             return None
         self._end_of_good()
@@ -138,3 +142,16 @@ def items_of(points: list[OpcUaPoint], counters: Counter[str]) -> list[Item]:
         )
         for n, p in enumerate(points)
     ]
+
+
+def causes(items: Iterable[Item]) -> Iterator[Cause]:
+    """Why points bring nothing: one for each status code and the like, however many points it befalls."""
+    alike: dict[str, list[Item]] = {}
+    for item in items:
+        if item.cause is not None:
+            alike.setdefault(item.cause, []).append(item)
+    for cause, befallen in alike.items():
+        names = tuple(f"{item.point.asset}/{item.point.parameter}" for item in befallen)
+        first = befallen[0].problem or cause
+        own = "" if first == cause else first.replace(f": {cause}", "", 1)
+        yield Cause(first, names) if len(names) == 1 else Cause(cause, names, own)

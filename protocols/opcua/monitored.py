@@ -88,10 +88,10 @@ async def _create(link: Link, subscription: int, items: list[Item]) -> list[Any]
 
 def _taken(item: Item, result: Any) -> list[Reading]:
     if not result.StatusCode.is_bad():
-        item.monitored_id, item.problem = result.MonitoredItemId, None
+        item.monitored_id, item.problem, item.cause = result.MonitoredItemId, None, None
         return []
     hint = "; deadband_percent needs a node with a range (EURange)" if item.config.deadband_percent else ""
-    bad = item.fail(f"{item.config.address}: {quality.words(result.StatusCode.value)}{hint}")
+    bad = item.fail(f"{quality.words(result.StatusCode.value)}{hint}")
     return [bad] if bad else []
 
 

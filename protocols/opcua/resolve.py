@@ -18,9 +18,9 @@ _BEYOND = 0xFFFFFFFF
 """RemainingPathIndex of a target that was reached to the end."""
 
 
-async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str]]:
-    """Set each item's node id; returned are those that have none, and why. Raises NotConnected."""
-    failed: list[tuple[Item, str]] = []
+async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str, str]]:
+    """Set each item's node id; returned are those that have none, why, and what more is to be said of each. Raises NotConnected."""
+    failed: list[tuple[Item, str, str]] = []
     paths: list[tuple[Item, Any]] = []
     for item in items:
         try:
@@ -29,7 +29,7 @@ async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str]]:
             else:
                 paths.append((item, nodes.browse_path(nodes.parse_path(item.config.address), link.namespaces)))
         except nodes.UnknownNamespace as unknown:
-            failed.append((item, f"{item.config.address}: {unknown}"))
+            failed.append((item, str(unknown), ""))
     explain = _EXPLAINED
 
     async def translate(some: list[tuple[Item, Any]]) -> list[Any]:
@@ -40,10 +40,11 @@ async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str]]:
     async for some, found in link.in_parts("paths", paths, translate):
         for (item, path), result in zip(some, found, strict=True):
             if reason := _target(item, result):
+                more = ""
                 if result.StatusCode.value == ua.StatusCodes.BadNoMatch and explain > 0:
                     explain -= 1
-                    reason += await explained(link, path)
-                failed.append((item, f"{item.config.address}: {reason}"))
+                    more = await explained(link, path)
+                failed.append((item, reason, more))
     return failed
 
 

@@ -66,6 +66,7 @@ STEPS: Final[Steps] = (
     ("BadTooManyMonitoredItems", "take points away here, or raise the server's limit"),
     ("BadServiceUnsupported", "set `mode: poll` on every point: this server knows no subscriptions"),
     ("BadNodeIdUnknown", _BROWSE),
+    ("the server has no namespace", "correct the `nsu=` of these nodes to one of the namespaces that the server has"),
     ("BadNoMatch", "look the path up with an OPC UA browser: browse names count with their namespace"),
     ("BadNotReadable", "have the user of this gateway let read these nodes at the server"),
     ("password travels in clear", "set `security.policy` to one the server offers, as Basic256Sha256, with sign_and_encrypt"),

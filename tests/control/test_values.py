@@ -1,6 +1,7 @@
 """What the page shows of a point that is quiet: its newest value, from the first moment somebody looks."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -11,7 +12,8 @@ from control import values as module
 from control.values import Values
 from pipeline.validator import CLEAN
 from schemas.records import Classification
-from tests.kit.records import series
+from stream.codec import Template, dead_letter
+from tests.kit.records import NOON, series
 from tests.kit.sink_worker import Source, rows
 from tests.kit.waiting import until
 
@@ -20,6 +22,7 @@ from tests.kit.waiting import until
 async def topic(new_topic, monkeypatch):
     name = await new_topic(partitions=2)
     monkeypatch.setattr(module, "WATCHED", (name,))
+    monkeypatch.setattr(module, "REFUSED", ())
     monkeypatch.setattr(module, "READ_EVERY_S", 0.02)
     return name
 
@@ -41,6 +44,14 @@ async def values(kafka, topic, tmp_path):
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+@pytest.fixture
+async def refused(new_topic, topic, monkeypatch):
+    """A topic of dead letters that is watched too."""
+    name = await new_topic(partitions=2)
+    monkeypatch.setattr(module, "REFUSED", (name,))
+    return name
 
 
 def shown(values):
@@ -89,3 +100,75 @@ async def test_a_point_that_has_been_quiet_for_long_is_shown_too(values, kafka, 
 def test_readings_of_every_class_are_shown():
     read = {TOPICS[one] for one in Classification if one is not Classification.LOG}
     assert {CLEAN.get(topic, topic) for topic in read} == set(module.WATCHED)
+
+
+def of(values, asset):
+    return next((value for value in values.since(-1)[1] if value["asset"] == asset), None)
+
+
+async def letter(source, topic, asset, reason, *, arrived, value=None, **more):
+    """As the validator writes one about a reading, or an adapter about a payload."""
+    wire = b"\xff\x00" if value is None else Template(series("press"), 1).encode(value, arrived, NOON)
+    where = ("", -1, -1) if value is None else ("telemetry.raw", 0, 7)
+    given = {
+        "stage": "data_path/processing/validator-0",
+        "rule": "source",
+        "asset": asset,
+        "parameter": "speed",
+    }
+    given |= more
+    await source.document(
+        topic, dead_letter(topic, reason=reason, source=where, arrived_at=arrived, original=wire, **given)
+    )
+
+
+async def test_a_point_that_never_had_a_value_is_shown_with_the_reason_and_since_when(
+    values, kafka, topic, refused, tmp_path
+):
+    async with Source(kafka, tmp_path) as source:
+        await letter(source, refused, "valve", "unit 7: exception 2", arrived=5_000_000)
+        await letter(source, refused, "valve", "unit 7: exception 4", arrived=9_000_000)
+        async with looking(values):
+            await until(lambda: (of(values, "valve") or {}).get("time") == 9_000_000)
+    valve = of(values, "valve")
+    assert (valve["value"], valve["quality"], valve["reason"]) == (None, "BAD", "unit 7: exception 4")
+
+
+async def test_the_newer_of_a_good_and_a_bad_reading_is_shown_whichever_is_read_first(
+    values, kafka, topic, refused, tmp_path
+):
+    async with Source(kafka, tmp_path) as source:
+        await source.readings(topic, series("press"), rows(1, 3))
+        async with looking(values):
+            await until(lambda: of(values, "press"))
+            assert of(values, "press")["quality"] == "GOOD"
+            later = time.time_ns() // 1000 + 60_000_000
+            await letter(source, refused, "press", "range: 999 is above 120", value=999.0, arrived=later)
+            await until(lambda: of(values, "press")["quality"] == "BAD")
+            assert (of(values, "press")["value"], of(values, "press")["reason"]) == (999.0, "range: 999 is above 120")
+            assert of(values, "press")["since"] == of(values, "press")["time"]
+            await letter(source, refused, "press", "older", arrived=later - 1)
+            await letter(source, refused, "oven", "no value", arrived=1)
+            await until(lambda: of(values, "oven"))
+            assert of(values, "press")["reason"] == "range: 999 is above 120"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"rule": "duplicate"}, {"stage": "data_path/sinks/historian", "rule": "refused_by_sink"}, {"parameter": None}],
+)
+async def test_a_dead_letter_that_says_nothing_of_its_point_makes_it_not_bad(
+    values, kafka, topic, refused, tmp_path, more
+):
+    async with Source(kafka, tmp_path) as source:
+        await letter(source, refused, "press", "again", arrived=1, **more)
+        await letter(source, refused, "oven", "no value", arrived=1)
+        async with looking(values):
+            await until(lambda: of(values, "oven"))
+        assert of(values, "press") is None
+
+
+def test_what_one_partition_does_not_need_others_get():
+    assert module.shares({("t", 0): 5, ("t", 1): 10**6}, 1000) == {("t", 0): 5, ("t", 1): 995}
+    assert module.shares({("t", n): 10**6 for n in range(4)}, 1000) == {("t", n): 250 for n in range(4)}
+    assert module.shares({}, 1000) == {}

@@ -117,3 +117,32 @@ def test_metrics_carry_the_component_and_its_labels():
 
 def test_what_is_no_json_becomes_null():
     assert json_safe({"a": [float("nan"), 1.0, {"b": float("inf")}]}) == {"a": [None, 1.0, {"b": None}]}
+
+
+CAUSE = {"said": "unit 7: exception 2", "next_step": "correct it", "since": 1, "points": 2, "names": ["a/b", "a/c"]}
+
+
+def test_each_cause_of_a_problem_is_told_with_all_its_points():
+    facts = {"causes": [CAUSE, {**CAUSE, "said": "unit 8 is silent"}]}
+    (told,) = view.health(tree(worker("data_path/adapters/a", "DEGRADED", reason="x", facts=facts)))["problems"]
+    assert [cause["said"] for cause in told["causes"]] == ["unit 7: exception 2", "unit 8 is silent"]
+    assert told["causes"][0]["names"] == ["a/b", "a/c"]
+
+
+@pytest.mark.parametrize("state", ["failed", "backoff"])
+def test_what_a_process_that_is_gone_said_of_its_points_is_not_told_any_more(state):
+    node = worker("data_path/adapters/a", "FAILED", facts={"causes": [CAUSE]}) | {"state": state}
+    assert view.health(tree(node))["problems"][0]["causes"] == []
+
+
+def test_dead_letters_are_told_by_component_with_the_newest_reason_and_the_command_that_shows_them():
+    last = {"at": 5.0, "letters": "dlq.events", "rule": "type", "reason": "type: 7 is a long", "asset": "a", "parameter": "b"}  # fmt: skip
+    nodes = [
+        worker("data_path/adapters/quiet", counters={"rejects_total": 0}),
+        worker("data_path/adapters/a", counters={'rejects_total{rule="json"}': 2, 'rejects_total{rule="type"}': 3}),
+        worker("data_path/processing/validator-0", counters={"refused_total": 4}, facts={"last_refused": last}),
+    ]
+    silent, known = view.health(tree(*nodes))["dead_letters"]
+    assert (silent["component"], silent["count"], silent["reason"]) == ("data_path/adapters/a", 5, None)
+    assert (known["count"], known["point"], known["reason"]) == (4, "a/b", "type: 7 is a long")
+    assert known["command"] == "streamforge tail dlq.events --last 5 --no-follow"

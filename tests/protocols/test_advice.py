@@ -10,9 +10,8 @@ import pytest
 from asyncua import ua
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from actors.adapter import next_step
 from protocols.advice import step
-from protocols.contract import BadAnswer, Health, NotConnected
+from protocols.contract import BadAnswer, NotConnected
 from protocols.load import make, validated
 from protocols.modbus.messages import exception_words
 from protocols.modbus.steps import STEPS as MODBUS
@@ -205,8 +204,3 @@ def test_opcua(config, name, at, part):
 def test_a_server_that_hangs_up_without_a_reason_most_often_does_not_trust_us():
     said = failure(ConnectionError("gone"), "opening the secure channel", LOGIN, "/c/own/certificate.der")
     assert "trusted client certificates" in step(OPCUA, said, NAMES)
-
-
-def test_the_step_of_a_connection_that_stands_reaches_the_person():
-    own = Health(["x: exception 2, illegal data address: nothing"], next_step="compare the address")
-    assert next_step(away=False, stream=False, own=own) == "compare the address"

@@ -31,7 +31,7 @@ def test_every_setting_of_the_connection_is_named():
 def test_every_counter_is_named():
     settings = {"id": "a", "protocol": "modbus_tcp", "host": "h", "defaults": {"asset": "x"}}
     adapter = make(validated({**settings, "points": [{"parameter": "p", "address": 40001, "type": "int16"}]}))
-    counters = {**adapter.health().counters, **health([], {}, {}, {}, Tally(refused={2: 1}), {}).counters}
+    counters = {**adapter.health().counters, **health([], {}, {}, Tally(refused={2: 1}), {}, {}).counters}
     assert not [name for name in counters if f"`{name}`" not in README]
 
 

@@ -11,7 +11,7 @@ import uvloop
 
 from protocols.modbus.messages import exception_words
 from tests.kit.modbus_server import honest
-from tests.protocols.modbus_kit import ADDRESSES, BOGUS, caller, sends, tells
+from tests.protocols.modbus_kit import ADDRESSES, BOGUS, PATIENT, caller, sends, tells
 
 PIECE_EVERY_S, DRIP_EVERY_S = 0.001, 1
 """The device's pace within one answer."""
@@ -77,7 +77,7 @@ def test_no_lie_becomes_a_value_and_the_next_honest_poll_works(lie):
     """On uvloop, which the gateway's workers use; the other tests run on asyncio's own loop."""
     answers_within_s, wrong = uvloop.run(lied_to(lie))
     assert wrong == []
-    assert answers_within_s < 2.0
+    assert answers_within_s < 6
 
 
 async def lied_to(lie):
@@ -102,13 +102,13 @@ async def test_an_honest_answer_in_pieces_is_taken(pieces):
             writer.write(frame[at : at + pieces])
             await asyncio.sleep(PIECE_EVERY_S)
 
-    async with caller(slowly) as (one, _device):
+    async with caller(slowly, **PATIENT) as (one, _device):
         await one.until_good()
         assert (one.losses, one.wrong()) == ([], [])
 
 
 async def test_an_answer_sent_twice_is_taken_once():
-    async with caller(sends(lambda r: r.answer() * 2)) as (one, device):
+    async with caller(sends(lambda r: r.answer() * 2), **PATIENT) as (one, device):
         for _ in range(5):
             await one.read()
         assert (one.losses, one.wrong(), device.connections) == ([], [], 1)
@@ -142,7 +142,7 @@ async def test_a_device_slower_than_the_timeout_is_slow_and_not_dead():
             writer.write(request.answer())
 
     async with caller(slowly) as (one, device):
-        await one.until_good(6)
+        await one.until_good()
         assert one.losses == []
         (sentence,) = one.adapter.health().degraded
         assert "unit 1 is slow" in sentence
@@ -157,10 +157,11 @@ async def test_a_device_that_answers_with_nothing_but_failures_is_said_once_for_
     async with caller(sends(lambda r: r.refusal(4))) as (one, device):
         await one.until(lambda: len(one.reasons()) == 2)
         health = one.adapter.health()
-        assert health.degraded == [
-            "x/0 (40001) and 2 more: holding registers 0 to 2 of unit 1: " + exception_words(4),
-            "x/40 (40041) and 1 more: holding registers 40 to 41 of unit 1: " + exception_words(4),
-        ]
+        (sentence,) = health.degraded
+        assert sentence == (
+            f"unit 1, holding registers (function 3): {exception_words(4)}; "
+            "5 points have no value: x/0 (40001), x/1 (40002), x/2 (40003) and 2 more"
+        )
         assert "a controller in STOP" in health.next_step
         device.reply = honest
         await one.until_good()
@@ -169,7 +170,7 @@ async def test_a_device_that_answers_with_nothing_but_failures_is_said_once_for_
 
 async def test_a_connection_on_which_nothing_answers_is_given_up():
     async with caller(stays_silent) as (one, device):
-        await one.until(lambda: one.losses, 5)
+        await one.until(lambda: one.losses)
         assert "did not answer the last" in one.losses[0]
         device.reply = honest
         await one.until_good()
@@ -178,7 +179,7 @@ async def test_a_connection_on_which_nothing_answers_is_given_up():
 async def test_silence_for_ever_is_one_bad_reading_for_each_point():
     """Through several reconnections; the caller itself has said BAD when it was told NotConnected."""
     async with caller(stays_silent, dead_pause="50ms", dead_pause_most="50ms") as (one, device):
-        await one.until(lambda: device.connections >= 3, 10)
+        await one.until(lambda: device.connections >= 3)
         assert len(one.readings) <= len(ADDRESSES)
 
 
@@ -186,7 +187,7 @@ async def test_busy_is_asked_again_at_once():
     async def first_busy(request, writer):
         writer.write(request.refusal(6) if request.number % 2 == 0 else request.answer())
 
-    async with caller(first_busy, retries=1) as (one, _device):
+    async with caller(first_busy, retries=1, **PATIENT) as (one, _device):
         await one.until_good()
         assert one.reasons() == set()
         assert one.counter('exceptions_total{code="6"}') >= 2
@@ -219,7 +220,7 @@ async def test_a_range_that_is_never_answered_does_not_darken_the_points_beside_
 
     # All five points are one read here, so at first the device looks dead.
     async with caller(silent_at_41, gap=50, response_timeout="50ms", dead_pause="50ms") as (one, _device):
-        await one.until(lambda: any("(40042): no answer" in sentence for sentence in one.adapter.health().degraded), 10)
+        await one.until(lambda: any("(40042): no answer" in sentence for sentence in one.adapter.health().degraded))
         seen = len(one.readings)
         await one.read()
         assert {r.point.parameter for r in one.readings[seen:]} == {"0", "1", "2", "40"}

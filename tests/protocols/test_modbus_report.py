@@ -136,10 +136,10 @@ NAN = (0x7FC0, 0)
 def test_a_value_that_is_none_is_trouble_until_the_device_sends_one_or_is_lost():
     device = Device({"type": "float32"})
     device.says(*NAN)
-    assert list(device.report.trouble.values()) == ["the device sent NaN: not a number"]
+    assert [why.said for why in device.report.trouble.values()] == ["the device sent NaN: not a number"]
     device.says(0x4000, 0)
     assert device.report.trouble == {}
     device.fails("exception 4", told=True)
-    assert list(device.report.trouble.values()) == ["exception 4"]
+    assert [why.said for why in device.report.trouble.values()] == ["exception 4"]
     device.report.lost("gone")
     assert device.report.trouble == {}

@@ -36,7 +36,7 @@ async def test_another_client_with_our_id_is_suspected_and_avoided(mosquitto, ve
             await one.close()
             if not one.contest.rounds:
                 await one.connect()
-        with pytest.raises(NotConnected, match=r"client id 'twin'.*staying away for another [45] s"):
+        with pytest.raises(NotConnected, match=r"client id 'twin'.*staying away for another [1-5] s"):
             await one.connect()
 
 
@@ -48,7 +48,7 @@ async def test_a_takeover_that_the_broker_names_is_said():
         with pytest.raises(NotConnected, match="another client connected with the client id 'twin'"):
             await read(one)
         await one.close()
-        with pytest.raises(NotConnected, match=r"took over.*staying away for another [45] s"):
+        with pytest.raises(NotConnected, match=r"took over.*staying away for another [1-5] s"):
             await one.connect()
 
 
@@ -64,13 +64,13 @@ async def test_subscriptions_the_broker_refuses_are_named_and_the_others_work(ve
         assert await numbers(one, 1) == [1]
         refused, lowered = one.health().degraded
         assert "secret/+" in refused
-        assert lowered == "the broker grants low/+ only QoS 0 of 1"
+        assert lowered == "low/+: the broker grants only QoS 0 of 1"
 
 
 async def test_when_all_subscriptions_are_refused_it_is_not_connected():
     async with scripted(CONNACK_4, b"\x90\x03\x00\x01\x80") as port:
         one = adapter(port)
-        with pytest.raises(NotConnected, match=r"refuses the subscription t/\+"):
+        with pytest.raises(NotConnected, match=r"t/\+: the broker refuses the subscription"):
             await one.connect()
         await one.close()
 

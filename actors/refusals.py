@@ -1,0 +1,19 @@
+"""The newest thing a component refused, as a fact of it: so that people see the reason and not only a count. The whole is a dead letter."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from actors.context import Context
+
+FACT = "last_refused"
+REASON_MAX = 500
+
+
+def note(context: Context, letters: str, rule: str, reason: str, asset: str | None, parameter: str | None, **more: Any) -> None:  # fmt: skip
+    """`letters`: the topic that has it."""
+    context.facts[FACT] = {
+        "at": round(time.time(), 3), "letters": letters, "rule": rule, "reason": reason[:REASON_MAX],
+        "asset": asset, "parameter": parameter, **more,
+    }  # fmt: skip

@@ -1,0 +1,60 @@
+"""Topics whose last message could not be used, and why: what the adapter says of its publishers. Pure.
+
+The messages themselves are dead letters; here is only who is to be looked at now. A topic is forgotten with its next good message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from protocols.contract import Cause, Reject
+
+TOPICS_MOST: Final = 1000
+"""The oldest of more are forgotten."""
+EXAMPLE_MOST: Final = 300
+TOLD_ELSEWHERE: Final = ("too_many_points", "empty")
+"""The first has a sentence of its own; nothing at all is published to delete a retained message, and nobody is to be looked at."""
+_WORDS: Final = {
+    "json": "is no JSON document",
+    "utf8": "is no UTF-8 text",
+    "missing": "lacks a member that is to be read",
+    "type": "has a value of another type than is wanted",
+    "not_finite": "has a number that is none",
+    "out_of_range": "has a number that does not fit",
+    "length": "has another length than is wanted",
+    "too_large": "is larger than `max_payload`",
+    "time": "has no time that can be read",
+    "name": "gives no name to a point",
+    "topic": "has a topic that is no text",
+}
+
+
+class Unusable:
+    """Of one adapter."""
+
+    def __init__(self) -> None:
+        self._rejects: dict[bytes, Sequence[Reject]] = {}
+
+    def note(self, topic: bytes, rejects: Sequence[Reject]) -> None:
+        """What was refused of the newest message of a topic."""
+        if not rejects and not self._rejects:
+            return
+        self._rejects.pop(topic, None)
+        kept = [Reject(one.rule, one.reason[:EXAMPLE_MOST], b"") for one in rejects if one.rule not in TOLD_ELSEWHERE]
+        if kept:
+            self._rejects[topic] = kept
+        if len(self._rejects) > TOPICS_MOST:
+            del self._rejects[next(iter(self._rejects))]
+
+    def causes(self) -> Iterator[Cause]:
+        """One for each rule."""
+        alike: dict[str, list[tuple[str, str]]] = {}
+        for topic, rejects in self._rejects.items():
+            for one in rejects:
+                alike.setdefault(one.rule, []).append((topic.decode(errors="replace"), one.reason))
+        for rule, found in alike.items():
+            topics = tuple(topic for topic, _ in found)
+            said = f"the newest message cannot be used: it {_WORDS.get(rule, f'breaks the rule {rule}')}"
+            newest = found[-1][1].removeprefix(f"{found[-1][0]}: ")
+            yield Cause(said, topics, newest if len(topics) == 1 else found[-1][1], "topics")
