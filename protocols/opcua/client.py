@@ -1,8 +1,9 @@
 """asyncua's client with some things changed: its publish loop and its waiting for reconnects are off, answers come as bytes, late
-answers do no harm, and a server's reason for refusing the channel is not lost."""
+answers do no harm, a server's reason for refusing the channel is not lost, and bytes that are not OPC UA end the connection at once."""
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any
 
 from asyncua import ua
@@ -14,6 +15,10 @@ from protocols.opcua import binary
 from protocols.opcua.config import OpcUaConfig
 
 _LARGEST_ANSWER = 64 * 2**20
+_LARGEST_CHUNK = 65535
+"""What asyncua tells the server that it takes, and refuses beyond."""
+_HEADER = Struct("<3scI")
+_KINDS, _CHUNKS = {b"ACK", b"ERR", b"OPN", b"MSG", b"CLO"}, {b"F", b"C", b"A"}
 
 
 class Session(UaSession):  # type: ignore[misc]
@@ -27,7 +32,26 @@ class Session(UaSession):  # type: ignore[misc]
         return bytes(await self._send_request(request, patience))
 
 
+def may_begin(chunk: bytes) -> bool:
+    """Whether a chunk of a server may begin with these bytes; too few of them may."""
+    if len(chunk) < _HEADER.size:
+        return True
+    kind, part, size = _HEADER.unpack_from(chunk)
+    return kind in _KINDS and part in _CHUNKS and size <= _LARGEST_CHUNK
+
+
 class _Protocol(UASocketProtocol):  # type: ignore[misc]
+    receive_buffer: bytes | None
+
+    def data_received(self, data: bytes) -> None:
+        """Not asyncua's patience: it waits for as many bytes as a header names, be it four gigabytes and no header at all."""
+        super().data_received(data)
+        begun = self.receive_buffer
+        if begun and not may_begin(begun):
+            self.receive_buffer = None
+            self._fail_all_pending(ConnectionError(f"bytes that are not OPC UA came: {begun[:8].hex(' ')}"))
+            self.disconnect_socket()
+
     def _process_received_message(self, message: Any) -> None:
         """Some servers refuse a channel with a ServiceFault, which asyncua takes for a broken OpenSecureChannelResponse."""
         if isinstance(message, ua.Message) and isinstance(message.SecurityHeader(), ua.AsymmetricAlgorithmHeader):
