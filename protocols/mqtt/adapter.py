@@ -131,7 +131,7 @@ class MqttAdapter(Adapter):
         if len(self.mapper.known) >= self.config.max_points:
             said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
         filters = alike(self.connection.refused_filters) if self.connection else []
-        found = [*filters, *map(Cause, said), *self.unusable.causes()]
+        found = [*filters, *map(Cause, said), *self.unusable.causes(time.monotonic())]
         return Health(advised(found, STEPS, self._named), counters)
 
     def _look_at_session(self, connection: Connection) -> None:
@@ -155,7 +155,7 @@ class MqttAdapter(Adapter):
             mapped = self.mapper.map(message)
             readings += mapped.readings
             rejects += mapped.rejects
-            self.unusable.note(message.topic, mapped.rejects)
+            self.unusable.note(message.topic, mapped.rejects, time.monotonic())
             if mapped.unmatched:
                 self._count("unmatched_total")
                 self.stranger = message.topic.decode(errors="replace")

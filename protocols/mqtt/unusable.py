@@ -1,6 +1,7 @@
-"""Topics whose last message could not be used, and why: what the adapter says of its publishers. Pure.
+"""Topics whose messages cannot be used, and why: what the adapter says of its publishers. Pure; times are monotonic seconds.
 
-The messages themselves are dead letters; here is only who is to be looked at now. A topic is forgotten with its next good message.
+The messages themselves are dead letters; here is only who is to be looked at now. A topic is forgotten with its next good message, and
+one that is soon good again was not worth a word.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from protocols.contract import Cause, Reject
 
 TOPICS_MOST: Final = 1000
 """The oldest of more are forgotten."""
+SHOWN_AFTER_S: Final = 5.0
 EXAMPLE_MOST: Final = 300
 TOLD_ELSEWHERE: Final = ("too_many_points", "empty")
 """The first has a sentence of its own; nothing at all is published to delete a retained message, and nobody is to be looked at."""
@@ -34,24 +36,26 @@ class Unusable:
     """Of one adapter."""
 
     def __init__(self) -> None:
-        self._rejects: dict[bytes, Sequence[Reject]] = {}
+        self._rejects: dict[bytes, tuple[float, Sequence[Reject]]] = {}
+        """Since when, and what was refused of the newest message."""
 
-    def note(self, topic: bytes, rejects: Sequence[Reject]) -> None:
+    def note(self, topic: bytes, rejects: Sequence[Reject], now: float) -> None:
         """What was refused of the newest message of a topic."""
         if not rejects and not self._rejects:
             return
-        self._rejects.pop(topic, None)
-        kept = [Reject(one.rule, one.reason[:EXAMPLE_MOST], b"") for one in rejects if one.rule not in TOLD_ELSEWHERE]
+        since, _ = self._rejects.pop(topic, (now, ()))
+        kept = [Reject(one.rule, one.reason[:SHOWN_AFTER_S: Final = 5.0
+EXAMPLE_MOST], b"") for one in rejects if one.rule not in TOLD_ELSEWHERE]
         if kept:
-            self._rejects[topic] = kept
+            self._rejects[topic] = since, kept
         if len(self._rejects) > TOPICS_MOST:
             del self._rejects[next(iter(self._rejects))]
 
-    def causes(self) -> Iterator[Cause]:
+    def causes(self, now: float) -> Iterator[Cause]:
         """One for each rule."""
         alike: dict[str, list[tuple[str, str]]] = {}
-        for topic, rejects in self._rejects.items():
-            for one in rejects:
+        for topic, (since, rejects) in self._rejects.items():
+            for one in rejects if now - since >= SHOWN_AFTER_S else ():
                 alike.setdefault(one.rule, []).append((topic.decode(errors="replace"), one.reason))
         for rule, found in alike.items():
             topics = tuple(topic for topic, _ in found)

@@ -9,6 +9,7 @@ import pytest
 
 from protocols.contract import Cause, Reject
 from protocols.load import make, validated
+from protocols.mqtt import unusable
 from protocols.mqtt.unusable import TOPICS_MOST, Unusable
 from tests.kit.modbus_server import liar
 from tests.kit.opcua import Tap, adapter_config, point, shared_server, soon
@@ -101,7 +102,8 @@ async def test_opcua_paths_of_one_mistake_are_one_sentence_with_what_is_there_in
 
 
 @MANY
-async def test_mqtt_messages_that_cannot_be_used(mosquitto, n):
+async def test_mqtt_messages_that_cannot_be_used(mosquitto, n, monkeypatch):
+    monkeypatch.setattr(unusable, "SHOWN_AFTER_S", 0.0)
     broker = mosquitto()
     sender = mosquitto.publisher(broker)
     async with connected(broker.port) as one:
@@ -137,16 +139,27 @@ async def test_mqtt_subscriptions_that_are_refused(n):
 
 def test_a_retained_message_that_was_deleted_is_nobodys_mistake():
     topics = Unusable()
-    topics.note(b"t/a", [Reject("type", "t/a: 'x' is no number", b"x")])
-    topics.note(b"t/a", [Reject("empty", "t/a: the payload is empty", b"")])
-    assert list(topics.causes()) == []
+    topics.note(b"t/a", [Reject("type", "t/a: 'x' is no number", b"x")], 0.0)
+    topics.note(b"t/a", [Reject("empty", "t/a: the payload is empty", b"")], 1.0)
+    assert list(topics.causes(100.0)) == []
+
+
+def test_a_topic_that_is_soon_good_again_is_not_worth_a_word():
+    topics, bad = Unusable(), [Reject("type", "t/a: 'x' is no number", b"x")]
+    for second in range(4):
+        topics.note(b"t/a", bad, float(second))
+        assert list(topics.causes(float(second))) == []
+    assert [cause.points for cause in topics.causes(5.0)] == [("t/a",)], "since the first of them"
+    topics.note(b"t/a", [], 6.0)
+    topics.note(b"t/a", bad, 7.0)
+    assert list(topics.causes(8.0)) == []
 
 
 def test_topics_without_end_are_bounded():
     topics = Unusable()
     for n in range(TOPICS_MOST + 500):
-        topics.note(b"t/%d" % n, [Reject("json", f"t/{n}: no JSON document", b"{")])
-    (cause,) = topics.causes()
+        topics.note(b"t/%d" % n, [Reject("json", f"t/{n}: no JSON document", b"{")], 0.0)
+    (cause,) = topics.causes(5.0)
     assert len(cause.points) == TOPICS_MOST
     assert cause.points[0] == "t/500"
 
