@@ -45,6 +45,10 @@ STEPS: Final[Steps] = (
         "this adapter, and trust the new one at the server"),
     ),
     ("BadCertificateRevoked", "ask who runs the plant's certificates: the server needs a new one"),
+    (
+        "the server's certificate: BadCertificateHostNameInvalid",
+        "values come, for it lies in `trusted/` itself; to end this warning set the host in `endpoint` to one that stands in it, if this gateway can look that up",
+    ),
     ("BadCertificateHostNameInvalid", "set the host in `endpoint` to one that stands in the server's certificate, or move that certificate into `trusted/` itself"),
     ("does not accept this gateway's certificate", _OURS),
     ("BadCertificateUriInvalid", "take `application_uri` away, or set it to the one in {certificate}"),
