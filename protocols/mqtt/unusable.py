@@ -44,8 +44,7 @@ class Unusable:
         if not rejects and not self._rejects:
             return
         since, _ = self._rejects.pop(topic, (now, ()))
-        kept = [Reject(one.rule, one.reason[:SHOWN_AFTER_S: Final = 5.0
-EXAMPLE_MOST], b"") for one in rejects if one.rule not in TOLD_ELSEWHERE]
+        kept = [Reject(one.rule, one.reason[:EXAMPLE_MOST], b"") for one in rejects if one.rule not in TOLD_ELSEWHERE]
         if kept:
             self._rejects[topic] = since, kept
         if len(self._rejects) > TOPICS_MOST:
