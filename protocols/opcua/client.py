@@ -15,8 +15,6 @@ from protocols.opcua import binary
 from protocols.opcua.config import OpcUaConfig
 
 _LARGEST_ANSWER = 64 * 2**20
-_LARGEST_CHUNK = 65535
-"""What asyncua tells the server that it takes, and refuses beyond."""
 _HEADER = Struct("<3scI")
 _KINDS, _CHUNKS = {b"ACK", b"ERR", b"OPN", b"MSG", b"CLO"}, {b"F", b"C", b"A"}
 
@@ -33,11 +31,14 @@ class Session(UaSession):  # type: ignore[misc]
 
 
 def may_begin(chunk: bytes) -> bool:
-    """Whether a chunk of a server may begin with these bytes; too few of them may."""
+    """Whether a chunk of a server may begin with these bytes; too few of them may.
+
+    A chunk shall not be larger than what asyncua says it takes, 65535 bytes; but node-opcua sends 300,000 in one, and it is read.
+    """
     if len(chunk) < _HEADER.size:
         return True
     kind, part, size = _HEADER.unpack_from(chunk)
-    return kind in _KINDS and part in _CHUNKS and size <= _LARGEST_CHUNK
+    return kind in _KINDS and part in _CHUNKS and size <= _LARGEST_ANSWER
 
 
 class _Protocol(UASocketProtocol):  # type: ignore[misc]

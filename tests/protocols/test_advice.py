@@ -208,5 +208,7 @@ def test_a_server_that_hangs_up_without_a_reason_most_often_does_not_trust_us():
 
 def test_a_certificate_that_lies_in_trusted_already_is_not_to_be_moved_there():
     misfit = "BadCertificateHostNameInvalid: it is for vm, the endpoint says 127.0.0.1"
-    assert "move that certificate" in step(OPCUA, f"opc.tcp://h:1: the server's certificate is refused: {misfit}", NAMES)
+    assert "move that certificate" in step(
+        OPCUA, f"opc.tcp://h:1: the server's certificate is refused: {misfit}", NAMES
+    )
     assert "values come" in step(OPCUA, f"the server's certificate: {misfit}", NAMES)

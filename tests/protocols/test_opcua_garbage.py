@@ -59,4 +59,8 @@ async def test_bytes_that_are_not_opc_ua_end_the_connection_at_once(nonsense):
 def test_a_chunk_may_begin_with_each_kind_of_message_and_with_too_few_bytes_to_tell():
     assert all(may_begin(kind + b"F" + struct.pack("<I", 65535)) for kind in (b"ACK", b"ERR", b"OPN", b"MSG", b"CLO"))
     assert may_begin(b"MSGC\xff\xff")
-    assert not may_begin(b"MSGF" + struct.pack("<I", 65536))
+
+
+def test_a_chunk_may_be_larger_than_was_agreed_as_those_of_node_opcua_are():
+    assert may_begin(bytes.fromhex("4d53474660990400"))
+    assert not may_begin(b"MSGF" + struct.pack("<I", 64 * 2**20 + 1))
