@@ -55,7 +55,7 @@ def test_a_process_ends_with_its_parent() -> None:
         assert guard.alive(child)
         parent.kill()
         parent.wait()
-        wait_until(lambda: not guard.alive(child), 5)
+        wait_until(lambda: not guard.alive(child))
 
 
 def test_a_process_whose_parent_is_gone_already_ends_at_once() -> None:
@@ -68,7 +68,7 @@ def test_a_zombie_is_not_alive() -> None:
     child = os.fork()
     if child == 0:
         os._exit(0)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while guard.alive(child):
         assert time.monotonic() < deadline
     os.kill(child, signal.SIGCONT)

@@ -37,7 +37,7 @@ async def test_readings_and_documents_arrive_and_are_counted(bench: SinkBench, k
         await until(stored_is(database, 1000))
         await until(lambda: context.counters.get(f'stored_total{{topic="{other}"}}') == 2)
         await until(lambda: context.gauges.get(f'lag{{topic="{topic}"}}') == 0)
-        assert context.counters[f'stored_total{{topic="{topic}"}}'] == 1000
+        await until(lambda: context.counters.get(f'stored_total{{topic="{topic}"}}') == 1000)
         assert context.status is Status.HEALTHY
         assert context.facts["breaker"]["state"] == "closed"
         assert sum(n for name, n in context.counters.items() if name.startswith("latency_ms_total")) == 1000
@@ -55,8 +55,8 @@ async def test_memory_stays_bounded_while_the_database_is_slow(bench: SinkBench,
         for n in range(10):
             await source.readings(topic, series(), rows(1000 * n, 1000))
         await until(stored_is(database, 10_000))
+        await until(lambda: context.counters["batches_total"] >= 50)
         assert context.gauges["batch_records"] <= 200
-        assert context.counters["batches_total"] >= 50
 
 
 async def test_stopping_finishes_what_is_under_way_and_the_next_one_goes_on(bench: SinkBench, database: str) -> None:
@@ -67,7 +67,7 @@ async def test_stopping_finishes_what_is_under_way_and_the_next_one_goes_on(benc
         async with working(config) as context:
             await until(lambda: context.counters.get("batches_total"))
             began = time.monotonic()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10, "a batch, and not all that waits"
         assert query(database, 'SELECT count(*) = max(o."offset") FROM readings, streamforge_offsets o') == [(True,)]
         async with working(config):
             await until(stored_is(database, 10_000))
@@ -105,5 +105,5 @@ async def test_a_stream_away_is_waited_for(database: str, unique: Unique, tmp_pa
     assert context.status is Status.DEGRADED
     assert "local stream could not start" in (context.reason or "")
     context.stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await task

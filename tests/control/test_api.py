@@ -4,7 +4,7 @@ import json
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -25,7 +25,7 @@ ADAPTER = worker("data_path/adapters/press_4", counters={"readings_total": 1}, f
 @pytest.fixture
 def api(page_server):
     page_server.tree(branch("data_path", branch("data_path/adapters", ADAPTER)))
-    with httpx.Client(base_url=page_server.url, timeout=10) as client:
+    with httpx.Client(base_url=page_server.url, timeout=30) as client:
         client.server = page_server
         yield client
 
@@ -78,7 +78,7 @@ def test_a_body_that_nobody_asked_for_is_refused_by_its_length(api):
 
 
 def test_what_is_no_http_gets_a_problem(page_server):
-    with socket.create_connection(("127.0.0.1", page_server.port), 5) as odd:
+    with socket.create_connection(("127.0.0.1", page_server.port), 30) as odd:
         odd.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 \r\n\r\n")
         answer = odd.makefile("rb").read()
     assert b"400 Bad Request" in answer
@@ -87,8 +87,9 @@ def test_what_is_no_http_gets_a_problem(page_server):
 
 @pytest.mark.parametrize("head", [b"GET /" + b"a" * 100_000, b"GET / HTTP/1.1\r\nx: " + b"b" * 100_000])
 def test_a_head_without_end_is_cut_off(page_server, head):
-    with socket.create_connection(("127.0.0.1", page_server.port), 5) as endless:
-        endless.sendall(head)
+    with socket.create_connection(("127.0.0.1", page_server.port), 30) as endless:
+        with suppress(ConnectionError):  # it is cut off while it still talks
+            endless.sendall(head)
         assert b"400" in endless.recv(100)
 
 
@@ -148,7 +149,7 @@ def test_whatever_is_asked_the_answer_is_good_or_a_problem(api, method, path, qu
 def test_a_hundred_pages_at_once_are_served_as_far_as_there_are_places(page_server):
     def ask(_):
         stack = ExitStack()
-        client = stack.enter_context(httpx.Client(timeout=20))
+        client = stack.enter_context(httpx.Client(timeout=30))
         answer = stack.enter_context(client.stream("GET", f"{page_server.url}api/v1/live"))
         if answer.status_code != 200:
             answer.read()
@@ -176,7 +177,7 @@ def test_tails_have_places_of_their_own(page_server, monkeypatch):
 
     monkeypatch.setattr("control.routes.read_topic", silence)
     with ExitStack() as stack:
-        client = stack.enter_context(httpx.Client(timeout=1))
+        client = stack.enter_context(httpx.Client(timeout=30))
         with ThreadPoolExecutor(TAILS_MAX) as pool:
             list(pool.map(lambda _: _begin(stack, page_server), range(TAILS_MAX)))
         wait_until(lambda: page_server.state.tails.taken == TAILS_MAX)
@@ -186,7 +187,7 @@ def test_tails_have_places_of_their_own(page_server, monkeypatch):
 
 
 def _begin(stack, server):
-    asking = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 5))
+    asking = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
     asking.sendall(b"GET /api/v1/topics/telemetry.raw/tail HTTP/1.1\r\nhost: localhost\r\n\r\n")
     assert asking.recv(20).startswith(b"HTTP/1.1 200")
 
@@ -201,7 +202,7 @@ def test_a_page_that_does_not_read_is_let_go_and_costs_one_frame(monkeypatch):
         for n in range(300):
             server.note(readings("press_1", f"pressure_{n}", [1.0]))
         server.tree(branch("data_path", *(worker(f"data_path/a{n}", reason="x" * 500) for n in range(200))))
-        with socket.create_connection(("127.0.0.1", server.port), 5) as deaf:
+        with socket.create_connection(("127.0.0.1", server.port), 30) as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.sendall(b"GET /api/v1/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
             wait_until(lambda: server.state.pages.taken == 1)
@@ -213,7 +214,7 @@ def test_frames_that_a_slow_reader_misses_are_counted(page_server, monkeypatch):
     monkeypatch.setattr("control.routes.FRAME_EVERY_S", 0.01)
     page_server.tree(branch("data_path", *(worker(f"data_path/a{n}", reason="x" * 500) for n in range(200))))
     counters = page_server.context.counters
-    with socket.create_connection(("127.0.0.1", page_server.port), 5) as slow:
+    with socket.create_connection(("127.0.0.1", page_server.port), 30) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.sendall(b"GET /api/v1/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert wait_until(lambda: takes_a_bite(slow) and counters.get("api_frames_skipped_total")) > 0
@@ -226,7 +227,7 @@ def takes_a_bite(slow):
 
 def test_a_client_that_never_finishes_its_request_is_let_go(monkeypatch):
     monkeypatch.setattr(http_protocol, "HEAD_WITHIN_S", 0.3)
-    with PageServer() as server, socket.create_connection(("127.0.0.1", server.port), 5) as dawdler:
+    with PageServer() as server, socket.create_connection(("127.0.0.1", server.port), 30) as dawdler:
         dawdler.sendall(b"GET / HTTP/1.1\r\n")
         with pytest.raises(ConnectionResetError):
             assert dawdler.recv(1) == b""

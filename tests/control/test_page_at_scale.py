@@ -108,11 +108,11 @@ def test_a_gateway_that_goes_away_is_said_and_found_again(browser):
         page = browser.new_context().new_page()
         page.goto(first.url)
         page.locator("#components tbody tr").first.wait_for()
-    expect(page.get_by_role("alert")).to_contain_text("connection to the gateway is lost", timeout=15_000)
+    expect(page.get_by_role("alert")).to_contain_text("connection to the gateway is lost")
     assert "streamforge status" in page.get_by_role("alert").inner_text()
     with PageServer(listener=socket.create_server(("127.0.0.1", first.port))) as second:
         second.tree(worker("control_path/again"))
-        expect(page.get_by_role("alert")).to_have_count(0, timeout=20_000)
+        expect(page.get_by_role("alert")).to_have_count(0)
         expect(page.locator("#components")).to_contain_text("again")
         page.context.close()
 
@@ -122,9 +122,9 @@ def test_a_page_without_a_place_says_so_and_gets_one_when_it_is_free(browser, pa
     page_server.state.pages.taken = PAGES_MAX
     page = browser.new_context().new_page()
     page.goto(page_server.url)
-    expect(page.locator(".loading")).to_contain_text("close a page of this gateway", timeout=15_000)
+    expect(page.locator(".loading")).to_contain_text("close a page of this gateway")
     page_server.state.pages.taken = 0
-    page.locator("#components tbody tr").first.wait_for(timeout=15_000)
+    page.locator("#components tbody tr").first.wait_for()
     assert page.locator(".loading").count() == 0
     assert page_server.state.pages.taken == 1
     page.context.close()

@@ -131,6 +131,7 @@ async def test_a_point_that_never_had_a_value_is_shown_with_the_reason_and_since
         async with looking(values):
             await until(lambda: (of(values, "valve") or {}).get("time") == 9_000_000)
     valve = of(values, "valve")
+    assert valve["since"] == 5_000_000
     assert (valve["value"], valve["quality"], valve["reason"]) == (None, "BAD", "unit 7: exception 4")
 
 

@@ -146,3 +146,13 @@ def test_dead_letters_are_told_by_component_with_the_newest_reason_and_the_comma
     assert (silent["component"], silent["count"], silent["reason"]) == ("data_path/adapters/a", 5, None)
     assert (known["count"], known["point"], known["reason"]) == (4, "a/b", "type: 7 is a long")
     assert known["command"] == "streamforge tail dlq.events --last 5 --no-follow"
+
+
+def test_a_step_that_speaks_of_a_secret_says_where_it_was_read():
+    facts = {"secrets": {"plc": "/data/secrets/plc"}, "causes": [{**CAUSE, "next_step": "compare the secret of `password`"}]}  # fmt: skip
+    step = "compare `user` and the secret of `password`"
+    (told,) = view.health(tree(worker("data_path/adapters/a", "DEGRADED", next_step=step, facts=facts)))["problems"]
+    assert told["next_step"].endswith("`password`; 'plc' was read from /data/secrets/plc")
+    assert told["causes"][0]["next_step"].endswith("'plc' was read from /data/secrets/plc")
+    (other,) = view.health(tree(worker("data_path/adapters/a", "DEGRADED", next_step="wait", facts=facts)))["problems"]
+    assert other["next_step"] == "wait"

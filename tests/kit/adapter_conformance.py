@@ -32,7 +32,7 @@ from protocols.load import make, validated
 from tests.kit.waiting import until
 
 ROOM = Path(__file__).resolve().parents[1] / "protocols"
-DEADLINE_S = 15
+DEADLINE_S = 30
 
 
 @dataclass

@@ -21,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.kit.ports import free_port, listens
 from tests.kit.waiting import wait_until
 
-DEADLINE_S = 15
+DEADLINE_S = 30
 BINARY = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 MISSING = "no mosquitto here; apt-get install -y --no-install-recommends mosquitto"
 

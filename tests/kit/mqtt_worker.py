@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from actors import guard
 from actors.adapter import run
 from actors.context import Context
 from schemas.records import Value
@@ -46,5 +48,6 @@ async def raw_values(kafka: str, directory: Path, asset: str) -> list[tuple[Valu
 
 
 if __name__ == "__main__":
+    guard.die_with(os.getppid())
     given = json.loads(sys.argv[1])
     asyncio.run(run(Context(id=f"data_path/adapters/{given['adapter']['id']}", config=given)))

@@ -177,7 +177,7 @@ class InThread:
         self.server = server
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="opcua server", daemon=True).start()
-        asyncio.run_coroutine_threadsafe(server.start(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(server.start(), self._loop).result(60)
 
     async def __call__(self, work: Coroutine[Any, Any, Any]) -> Any:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
@@ -186,7 +186,7 @@ class InThread:
 @cache
 def shared_server() -> InThread:
     on = InThread(OpcUaServer({"Ticking": 0.0}))
-    asyncio.run_coroutine_threadsafe(on.server.tick("Ticking"), on._loop).result(5)
+    asyncio.run_coroutine_threadsafe(on.server.tick("Ticking"), on._loop).result(60)
     return on
 
 
@@ -271,7 +271,7 @@ def point(parameter: str, key: str, **more: Any) -> dict[str, Any]:
     return {"parameter": parameter, "node": f"nsu={URI};s={key}", **more}
 
 
-async def soon(condition: Callable[[], Any], deadline_s: float = 8) -> None:
+async def soon(condition: Callable[[], Any], deadline_s: float = 30) -> None:
     """Wait until this becomes true."""
     await until(condition, deadline_s)
 
@@ -283,7 +283,7 @@ class Tap:
         self.adapter = adapter
         self._left: list[Any] = []
 
-    async def until(self, wanted: Callable[[Any], bool], deadline_s: float = 8) -> list[Any]:
+    async def until(self, wanted: Callable[[Any], bool], deadline_s: float = 30) -> list[Any]:
         """All readings up to and with the first that fits."""
         seen: list[Any] = []
         async with asyncio.timeout(deadline_s):
@@ -296,7 +296,7 @@ class Tap:
                 self._left = self._left[1:]
         return seen
 
-    async def next(self, parameter: str, deadline_s: float = 8) -> Any:
+    async def next(self, parameter: str, deadline_s: float = 30) -> Any:
         """The next reading of this parameter."""
         return (await self.until(lambda r: r.point.parameter == parameter, deadline_s))[-1]
 

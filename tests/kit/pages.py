@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from actors.context import Context
 from control.http_protocol import BoundedProtocol
@@ -25,6 +25,7 @@ from control.state import State
 from control.values import Values
 from schemas.records import Classification, Kind, Quality, Records, Series
 
+EXPECTED_WITHIN_S = 20
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -118,6 +119,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("chromium or libatomic1 is not installed; this helps: apt-get install chromium libatomic1")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        expect.set_options(timeout=EXPECTED_WITHIN_S * 1000)
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=120_000)
         yield opened
         opened.close()

@@ -21,6 +21,7 @@ from typing import Any, Self
 import psycopg2
 
 import sinks.postgres.config
+from actors import guard
 from actors.context import Context
 from actors.sink import run
 from schemas.records import Document, Series, Value
@@ -165,5 +166,6 @@ async def _main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    guard.die_with(os.getppid())
     _die_over("".join(sys.argv[2:]))
     asyncio.run(_main(json.loads(sys.argv[1])))

@@ -23,7 +23,7 @@ from supervisors.spec import Child, Strategy, supervisor, worker
 from tests.kit.waiting import ASK_EVERY_S, wait_until
 
 ROOT = Path(__file__).parents[2]
-SOON_S = 10.0
+SOON_S = 30.0
 
 Node = dict[str, Any]
 
@@ -127,7 +127,15 @@ class Supervised:
         return _family(self.process)
 
     def named(self, name: str) -> psutil.Process:
-        return next(each for each in self.processes() if _comm(each) == f"sf:{name}"[:15])
+        return next(each for each in self.processes() if self.comm(each) == f"sf:{name}"[:15])
+
+    @staticmethod
+    def comm(process: psutil.Process) -> str:
+        """Its name, nothing if it has just ended."""
+        try:
+            return Path(f"/proc/{process.pid}/comm").read_text().strip()
+        except OSError:
+            return ""
 
     # The end.
 
@@ -145,13 +153,6 @@ class Supervised:
 def _family(daemon: subprocess.Popen[bytes]) -> list[psutil.Process]:
     process = psutil.Process(daemon.pid)
     return still_alive([process, *process.children(recursive=True)])
-
-
-def _comm(process: psutil.Process) -> str:
-    try:
-        return Path(f"/proc/{process.pid}/comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 def _nodes(node: Node) -> Iterator[Node]:

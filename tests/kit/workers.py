@@ -31,6 +31,7 @@ async def run(context: Context) -> None:
     journal(context, "run")
     context.count("runs_total")
     context.facts["does"] = does
+    context.facts["key_length"] = len(context.config.get("key", ""))
     if does == "segfault":
         ctypes.string_at(0)
     if does == "raise":

@@ -15,6 +15,8 @@ ADDRESSES = (0, 1, 2, 40, 41)
 """Two reads: 0 to 2 and 40 to 41. Each register holds its address."""
 PAUSE_S = 0.02
 """Between a loss and the next attempt, as whoever drives an adapter pauses."""
+PATIENT = {"response_timeout": "3s"}
+"""For tests whose device always answers, however busy the machine is."""
 
 
 def config(port, **more):
@@ -53,12 +55,12 @@ class Caller:
                 self.readings += batch.readings
                 return batch
 
-    async def until(self, done, seconds=5.0):
+    async def until(self, done, seconds=30.0):
         async with asyncio.timeout(seconds):
             while not done():
                 await self.read()
 
-    async def until_good(self, seconds=2.0):
+    async def until_good(self, seconds=30.0):
         """Every point GOOD again."""
         seen = len(self.readings)
 

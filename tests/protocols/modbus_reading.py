@@ -43,7 +43,7 @@ def by_name(*batches):
     return {r.point.parameter: r for batch in batches for r in batch.readings}
 
 
-async def until(adapter, done, seconds=5.0):
+async def until(adapter, done, seconds=30.0):
     """All batches until `done(readings so far)`."""
     found = []
     async with asyncio.timeout(seconds):

@@ -13,7 +13,7 @@ from protocols.contract import Batch, Reading, Reject
 from protocols.mqtt.adapter import MqttAdapter
 from protocols.mqtt.config import MqttConfig
 
-DEADLINE_S = 15
+DEADLINE_S = 30
 RAW = {"topic": "t/+", "mapping": "raw", "asset": "{topic[1]}", "points": [{"parameter": "value", "type": "number"}]}
 
 VERSIONS = pytest.mark.parametrize("version", ["3.1.1", "5"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.kit.adapter_conformance import Peer
 from tests.kit.modbus_server import plain_server
+from tests.kit.ports import free_port
 
 
 def config(port, **more):
@@ -31,9 +31,7 @@ def config(port, **more):
 
 @asynccontextmanager
 async def peer(tmp_path) -> AsyncIterator[Peer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     servers = []
 
     async def start():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from protocols.contract import Cause, Reject
+from protocols.contract import Cause, NotConnected, Reject
 from protocols.load import make, validated
 from protocols.mqtt import unusable
 from protocols.mqtt.unusable import TOPICS_MOST, Unusable
@@ -66,6 +66,19 @@ async def test_modbus_units_that_are_silent_are_one_sentence():
         (cause,) = adapter.health().causes
     assert cause.said == "units 2 and 3 did not answer the last 2 requests and are tried rarely"
     assert "see whether that unit is on" in (cause.next_step or "")
+
+
+async def test_a_connection_on_which_nothing_answers_is_not_told_that_others_are_read():
+    async def mute(request, writer):
+        return
+
+    hasty = {"response_timeout": "50ms", "dead_pause": "1min", "retries": 0, "dead_after": 2}
+    async with liar(mute) as one, reading(one.port, register(0), **hasty) as adapter:
+        with suppress(NotConnected):
+            await until(adapter, lambda _: bool(adapter.health().causes), 20)
+        (cause,) = adapter.health().causes
+    assert "perhaps it is no Modbus device" in cause.said
+    assert "see what listens on 127.0.0.1" in (cause.next_step or "")
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import pytest
 from protocols.contract import NotConnected
 from schemas.records import Quality
 from tests.kit.modbus_server import honest
-from tests.protocols.modbus_kit import ADDRESSES, BOGUS, caller, sends, tells
+from tests.protocols.modbus_kit import ADDRESSES, BOGUS, PATIENT, caller, sends, tells
 
 IDLE_MOST_S = 0.03
 """The device's patience with a connection on which nothing is asked."""
@@ -34,7 +34,7 @@ async def leaves_when_idle(request, writer):
 
 @pytest.mark.parametrize("manner", [hangs_up_after_it, leaves_when_idle])
 async def test_a_device_that_ends_the_connection_after_each_answer_is_read_without_a_loss(manner):
-    async with caller(manner) as (one, device):
+    async with caller(manner, **PATIENT) as (one, device):
         await one.until(lambda: len(device.requests) >= 20)
         assert (one.losses, one.reasons(), one.wrong()) == ([], set(), [])
         assert len(one.readings) >= 9 * len(ADDRESSES)
@@ -43,7 +43,7 @@ async def test_a_device_that_ends_the_connection_after_each_answer_is_read_witho
 
 async def test_a_connection_that_ends_unused_is_opened_again_when_it_is_needed_and_not_before():
     """A device's idle time is shorter than the interval: no storm of connections while nothing is asked."""
-    async with caller(hangs_up_after_it, every="1s") as (one, device):
+    async with caller(hangs_up_after_it, every="1s", **PATIENT) as (one, device):
         await one.read()
         device.shuns = True  # From now on each connection that says nothing is ended at once.
         reading = asyncio.ensure_future(one.read())
@@ -81,7 +81,7 @@ async def test_a_new_connection_that_does_not_answer_either_is_a_loss():
 
 
 async def test_a_device_with_room_for_one_connection_never_sees_two_of_ours():
-    async with caller(hangs_up_after_it) as (one, device):
+    async with caller(hangs_up_after_it, **PATIENT) as (one, device):
         device.most = 1
         await one.until(lambda: len(device.requests) >= 10)
         assert (one.losses, device.turned_away) == ([], 0)
@@ -142,7 +142,7 @@ async def test_a_device_that_does_not_repeat_the_number_is_refused_with_the_way_
     async with caller(reply) as (one, _device):
         with pytest.raises(NotConnected, match="transaction: ignored"):
             await one.adapter.read()
-    async with caller(reply, transaction="ignored") as (one, device):
+    async with caller(reply, transaction="ignored", **PATIENT) as (one, device):
         await one.until_good()
         assert (one.losses, one.wrong(), device.connections) == ([], [], 1)
 
@@ -154,7 +154,7 @@ async def test_with_numbers_ignored_a_late_answer_is_still_never_another_ones():
         writer.write(request.answer(tid=0))
 
     async with caller(one_behind, **same_size(transaction="ignored", dead_after=50)) as (one, device):
-        await one.until(lambda: len(device.requests) >= 9, 15)
+        await one.until(lambda: len(device.requests) >= 9)
         assert one.wrong() == []
         device.reply = tells(tid=0)
         await one.until(lambda: [r.status for r in one.readings[-2:]] == [Quality.GOOD] * 2)
@@ -184,7 +184,7 @@ async def test_a_late_answer_and_the_right_one_in_one_segment():
 
 @pytest.mark.parametrize("unit", [0, 247, 255])
 async def test_units_beyond_the_serial_ones_are_asked_as_they_are(unit):
-    async with caller(unit=unit) as (one, device):
+    async with caller(unit=unit, **PATIENT) as (one, device):
         await one.until_good()
         assert {request.unit for request in device.requests} == {unit}
 
@@ -197,7 +197,7 @@ async def test_a_device_that_answers_as_another_unit_is_said_with_the_right_one(
 
 async def test_the_last_address_of_a_table_is_read_and_never_passed():
     points = [{"parameter": str(n), "table": "holding", "address": n, "type": "uint16"} for n in (65530, 65535)]
-    async with caller(points=points) as (one, device):
+    async with caller(points=points, **PATIENT) as (one, device):
         await one.read()
         assert [r.value for r in one.readings] == [65530, 65535]
         assert {(r.start, r.count) for r in device.requests} == {(65530, 6)}

@@ -48,7 +48,7 @@ async def test_a_silent_broker_is_given_up(mosquitto):
         broker.process.send_signal(19)
         try:
             with pytest.raises(NotConnected, match="said nothing for 1 s"):
-                await asyncio.wait_for(one.read(), 5)
+                await asyncio.wait_for(one.read(), 30)
         finally:
             broker.process.send_signal(18)
 
@@ -57,7 +57,7 @@ async def test_pings_keep_an_idle_connection(mosquitto):
     broker = mosquitto()
     async with connected(broker.port, keepalive="1s") as one:
         await silence(one, 2.5)
-        assert broker.log().count("PINGREQ") >= 4
+        assert broker.log().count("PINGREQ") >= 2
 
 
 @VERSIONS

@@ -16,7 +16,9 @@ from protocols.opcua.subscription import SilentServer
 from schemas.records import Quality
 from tests.kit.opcua import URI, Gate, InThread, OpcUaServer, Tap, adapter_config, point, soon
 
-QUICK = {"publishing_interval": "50ms", "keep_alive_count": 3, "watchdog": "300ms"}
+QUICK = {"publishing_interval": "50ms", "keep_alive_count": 3, "watchdog": "500ms"}
+PATIENT = {"watchdog": "3s"}
+"""For tests in which the server is well, however busy the machine is."""
 APART_S = 0.06
 """More than a publishing interval: what is written so far apart comes in messages of its own."""
 MANY_MESSAGES_S = 0.7
@@ -42,14 +44,14 @@ async def adapter(url, *points, **more):
     try:
         yield Tap(made)
     finally:
-        await asyncio.wait_for(made.close(), 5)
+        await asyncio.wait_for(made.close(), 30)
 
 
 async def write(plant, value):
     await plant(plant.server.write("Temp", float(value)))
 
 
-async def lost(plc, deadline_s=8):
+async def lost(plc, deadline_s=30):
     """The exception that ends the connection."""
     async with asyncio.timeout(deadline_s):
         while True:
@@ -64,7 +66,7 @@ def has_data(result):
 
 
 async def test_one_lost_message_is_asked_for_again(plant):
-    async with adapter(plant.server.url) as plc:
+    async with adapter(plant.server.url, **PATIENT) as plc:
         await plc.next("temp")
         lose = itertools.chain([True], itertools.repeat(False))
         plant.server.swallow = lambda result: has_data(result) and next(lose)
@@ -145,20 +147,20 @@ async def test_after_a_given_up_session_a_sign_of_life_starts_over(plant):
 
 
 async def test_keep_alives_alone_are_life(plant):
-    async with adapter(plant.server.url) as plc:
+    async with adapter(plant.server.url, watchdog="1s") as plc:
         await plc.next("temp")
-        await soon(lambda: plc.health().counters.get("keep_alives", 0) >= 6)
+        await soon(lambda: plc.health().counters.get("keep_alives", 0) >= 15)  # more than the watchdog's patience
         assert "silences" not in plc.health().counters
 
 
 async def test_values_faster_than_keep_alives_are_life(plant):
-    async with adapter(plant.server.url) as plc:
-        end = time.monotonic() + 1
+    async with adapter(plant.server.url, keep_alive_count=10, watchdog="1s") as plc:
+        end = time.monotonic() + 2.5
         while time.monotonic() < end:
             await write(plant, time.monotonic())
             await plc.next("temp")
         assert "silences" not in plc.health().counters
-        assert plc.health().counters.get("keep_alives", 0) <= 1
+        assert plc.health().counters.get("keep_alives", 0) <= 1, "or they were the life"
 
 
 async def test_a_subscription_the_server_ended_is_made_anew(plant):
@@ -200,12 +202,12 @@ async def test_a_half_open_connection_is_noticed(plant):
     gate = Gate(plant.server.port)
     await gate.open()
     try:
-        async with adapter(gate.url, request_timeout="500ms") as plc:
+        async with adapter(gate.url, request_timeout="1s") as plc:
             await plc.next("temp")
             gate.flowing.clear()
             start = time.monotonic()
             await lost(plc)
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 10
     finally:
         await gate.shut()
 
@@ -214,7 +216,7 @@ async def test_a_half_open_connection_is_noticed_by_polls(plant):
     gate = Gate(plant.server.port)
     await gate.open()
     try:
-        async with adapter(gate.url, point("temp", "Temp", mode="poll", every="50ms"), request_timeout="300ms") as plc:
+        async with adapter(gate.url, point("temp", "Temp", mode="poll", every="50ms"), request_timeout="1s") as plc:
             await plc.next("temp")
             gate.flowing.clear()
             assert "no answer to Read" in str(await lost(plc))

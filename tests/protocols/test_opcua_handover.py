@@ -44,7 +44,7 @@ async def write(plant, *numbers):
 async def readings(adapter, last):
     """All until this value; the stream has them."""
     seen = []
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while not seen or seen[-1].value != last:
             batch = await adapter.read()
             seen += batch.readings
@@ -56,7 +56,7 @@ async def values(adapter, last):
     return [r.value for r in await readings(adapter, last)]
 
 
-async def connected(adapter, deadline_s=8):
+async def connected(adapter, deadline_s=30):
     """Connected, as soon as the server has a moment."""
     async with asyncio.timeout(deadline_s):
         while True:
@@ -64,7 +64,7 @@ async def connected(adapter, deadline_s=8):
                 return await adapter.connect()
 
 
-async def lost(adapter, deadline_s=8):
+async def lost(adapter, deadline_s=30):
     with pytest.raises(NotConnected):
         async with asyncio.timeout(deadline_s):
             while True:
@@ -94,9 +94,9 @@ async def test_a_server_that_hung_still_has_what_it_sampled_before(plant, tmp_pa
     async def sample_and_hang():
         for n in (201.0, 202.0, 203.0):
             await plant.server.write("Temp", n)
-        plant.server.hang(4)
+        plant.server.hang(6)
 
-    adapter = new(plant, tmp_path, watchdog="600ms", request_timeout="500ms", connect_timeout="500ms")
+    adapter = new(plant, tmp_path, watchdog="600ms", request_timeout="1s", connect_timeout="1s")
     await adapter.connect()
     await write(plant, 200)
     await values(adapter, 200.0)

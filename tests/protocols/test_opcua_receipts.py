@@ -51,7 +51,7 @@ async def connected(adapter):
     try:
         yield adapter
     finally:
-        await asyncio.wait_for(adapter.close(), 5)
+        await asyncio.wait_for(adapter.close(), 30)
 
 
 async def write(plant, *numbers):
@@ -75,7 +75,7 @@ def published(plant, adapter, value):
 async def values(adapter, last, *, deliver):
     """Values up to `last`; the stream has them, or never will."""
     seen = []
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while last not in seen:
             batch = await adapter.read()
             seen += [r.value for r in batch.readings]

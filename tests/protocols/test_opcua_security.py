@@ -78,7 +78,7 @@ async def adapter(plant, certs, **more):
     try:
         yield made
     finally:
-        await asyncio.wait_for(made.close(), 5)
+        await asyncio.wait_for(made.close(), 30)
 
 
 @pytest.mark.parametrize("mode", ["sign", "sign_and_encrypt"])

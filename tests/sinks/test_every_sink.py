@@ -106,11 +106,11 @@ async def test_a_vanished_destination_is_not_connected_and_comes_back(kind: str,
     await peer.stop()
     for _ in range(2):
         with pytest.raises(NotConnected) as caught:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await sink.write(batch(5), {AT: 10})
         assert len(str(caught.value)) > 20, "says what is wrong, in words"
     with pytest.raises(NotConnected):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await sink.connect()
     await peer.start()
     stored = await sink.connect()

@@ -52,7 +52,7 @@ def pooler(postgres: Postgres) -> Iterator[Pooler]:
         _wait_for(made.dsn("x/postgres"))
         yield made
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def _wait_for(dsn: str) -> None:
@@ -62,7 +62,7 @@ def _wait_for(dsn: str) -> None:
             return True
         return False
 
-    wait_until(answers, 10)
+    wait_until(answers)
 
 
 async def test_two_sinks_share_pooled_connections_and_nothing_is_lost_or_doubled(pooler: Pooler, database: str) -> None:

@@ -56,25 +56,25 @@ async def test_a_cut_before_the_commit_leaves_nothing(postgres: Postgres, databa
 
 async def test_a_line_gone_silent_is_given_up_at_the_deadline(postgres: Postgres, database: str) -> None:
     async with TcpProxy(postgres.port) as proxy:
-        sink = sink_for(through(proxy, database), write_timeout="500ms")
+        sink = sink_for(through(proxy, database), write_timeout="1s")
         await sink.connect()
         proxy.silent = True
         started = time.monotonic()
-        with pytest.raises(NotConnected, match=r"writing took longer than 0\.5 s"):
+        with pytest.raises(NotConnected, match=r"writing took longer than 1 s"):
             await sink.write(batch(0), {AT: 10})
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         proxy.silent = False
         assert await sink.connect() == {}
         await sink.write(batch(0), {AT: 10})
         await sink.close()
     assert stored(database) == (10, 10, 10)
-    assert [t.name for t in threading.enumerate() if t.name.startswith("postgres")] == []
+    await until(lambda: not [t.name for t in threading.enumerate() if t.name.startswith("postgres")])
 
 
 async def test_a_server_that_never_greets_is_given_up_at_the_deadline(postgres: Postgres, database: str) -> None:
     async with TcpProxy(postgres.port) as proxy:
         proxy.silent = True
-        sink = sink_for(through(proxy, database), connect_timeout="300ms")
+        sink = sink_for(through(proxy, database), connect_timeout="1s")
         with pytest.raises(NotConnected, match="connecting took longer"):
             await sink.connect()
         with pytest.raises(NotConnected, match="an earlier attempt still hangs"):
@@ -88,7 +88,7 @@ async def test_a_server_that_never_greets_is_given_up_at_the_deadline(postgres: 
             except NotConnected:
                 return False
 
-        await until(connects, 10)
+        await until(connects)
         await sink.close()
 
 
@@ -115,12 +115,12 @@ async def test_a_lock_is_waited_for_and_named_while_the_loop_stays_free(database
     await sink.write(batch(0), {AT: 10})
     with closing(psycopg2.connect(database)) as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE readings IN ACCESS EXCLUSIVE MODE")
-        lags: list[float] = []
-        watching = asyncio.create_task(_watch_loop(lags))
+        turns: list[None] = []
+        watching = asyncio.create_task(_watch_loop(turns))
         with pytest.raises(NotConnected, match="lock timeout; another connection holds a lock"):
             await sink.write(batch(10), {AT: 20})
         watching.cancel()
-        assert max(lags) < 1
+        assert len(turns) > 10, "as many as the machine has time for, and not one before and one after"
         other.rollback()
     assert await sink.connect() == {AT: 10}
     await sink.write(batch(10), {AT: 20})
@@ -128,11 +128,10 @@ async def test_a_lock_is_waited_for_and_named_while_the_loop_stays_free(database
     assert stored(database) == (20, 20, 20)
 
 
-async def _watch_loop(lags: list[float]) -> None:
+async def _watch_loop(turns: list[None]) -> None:
     while True:
-        before = time.monotonic()
         await asyncio.sleep(LOOK_EVERY_S)
-        lags.append(time.monotonic() - before - LOOK_EVERY_S)
+        turns.append(None)
 
 
 async def test_the_loop_stays_free_while_a_large_batch_is_made_and_written(database: str) -> None:
@@ -163,7 +162,7 @@ async def test_a_cancelled_write_leaves_the_sink_able_to_connect_again(database:
 
 
 async def _until_waiting(dsn: str) -> None:
-    await until(lambda: query(dsn, "SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)], 10)
+    await until(lambda: query(dsn, "SELECT count(*) FROM pg_locks WHERE NOT granted") != [(0,)])
 
 
 async def test_an_older_worker_of_the_same_sink_is_out_of_force(database: str) -> None:

@@ -23,7 +23,7 @@ def test_sigterm_stops_right_to_left_and_leaves_nothing() -> None:
         gateway.running()
         everything = gateway.processes()
         gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(30) == 0
         assert gateway.words("stopped") == ["c", "b", "a"]
         assert still_alive(everything) == []
 
@@ -34,7 +34,7 @@ def test_a_stopped_child_cannot_hold_up_the_end() -> None:
         everything = gateway.processes()
         os.kill(gateway.node("b")["pid"], signal.SIGSTOP)
         gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(30) == 0
         assert gateway.words("stopped") == ["a"]
         assert still_alive(everything) == []
 
@@ -45,9 +45,9 @@ def test_what_a_worker_leaves_behind_ends_with_the_daemon() -> None:
         os.kill(gateway.node("a")["pid"], signal.SIGKILL)
         gateway.until("a", lambda n: n["restarts_total"] == 1 and n["state"] == "running")
         everything = gateway.processes()
-        assert [each.name() for each in everything].count("sleep") == 2
+        assert [gateway.comm(each) for each in everything].count("sleep") == 2
         gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(30) == 0
         assert still_alive(everything) == []
 
 
@@ -57,9 +57,9 @@ def test_nothing_survives_the_death_of_what_is_above_it(victim: str) -> None:
         gateway.running()
         everything = gateway.processes()
         gateway.named(victim).kill()
-        code = gateway.process.wait(10)
+        code = gateway.process.wait(30)
         assert code == (-signal.SIGKILL if victim == "daemon" else 1)
-        gateway.wait_for(lambda: not still_alive(everything), 2.0)
+        gateway.wait_for(lambda: not still_alive(everything))
 
 
 def test_the_death_of_thespians_logger_changes_nothing() -> None:
@@ -68,16 +68,16 @@ def test_the_death_of_thespians_logger_changes_nothing() -> None:
         a, logger = gateway.node("line/a")["pid"], gateway.named("logger")
         logger.kill()
         gateway.wait_for(
-            lambda: any(each.name() == "sf:logger" for each in gateway.processes() if each.pid != logger.pid)
+            lambda: any(gateway.comm(each) == "sf:logger" for each in gateway.processes() if each.pid != logger.pid)
         )
         assert gateway.order("restart", "b")["ok"]
         assert gateway.node("line/a")["pid"] == a
         gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(30) == 0
 
 
 def test_a_root_that_does_not_answer_is_given_up() -> None:
-    with supervised(LINE, heartbeat_s=1.0) as gateway:
+    with supervised(LINE, heartbeat_s=2.0) as gateway:
         gateway.running()
         everything = gateway.processes()
         gateway.named("root").suspend()
@@ -90,7 +90,7 @@ def test_a_second_daemon_is_refused_and_the_first_unharmed() -> None:
     with supervised(press("a")) as gateway:
         gateway.running()
         second = gateway.run()
-        assert second.wait(10) == 6
+        assert second.wait(30) == 6
         assert f"process {gateway.process.pid} runs StreamForge on it" in gateway.log_end()
         assert gateway.order("restart", "a")["ok"]
 
@@ -127,7 +127,7 @@ def test_a_stranger_on_a_port_is_not_listened_to() -> None:
         body = b"cos\nsystem\n(S'touch %s'\ntR." % bytes(mark)
         with socket.create_connection(("127.0.0.1", port)) as plug:
             plug.sendall(b"%d>" % len(body) + body)
-            plug.settimeout(5)
+            plug.settimeout(30)
             plug.recv(100)
         assert gateway.order("restart", "a")["ok"]
         assert not mark.exists()
@@ -137,14 +137,14 @@ def test_a_stranger_on_a_port_is_not_listened_to() -> None:
 def systemd(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "n"))
-        listener.settimeout(10)
+        listener.settimeout(30)
         yield listener
 
 
 def _hear(listener: socket.socket, wanted: str) -> list[str]:
     """What was said up to the wanted word."""
     said: list[str] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while wanted not in said:
         assert time.monotonic() < deadline, said
         said += listener.recv(4096).decode().splitlines()
@@ -176,7 +176,7 @@ def test_the_watchdog_is_fed_only_while_the_root_answers(systemd: socket.socket)
         _hear(systemd, "READY=1")
         gateway.named("root").suspend()
         systemd.settimeout(1.0)
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 30
         with pytest.raises(TimeoutError):
             while time.monotonic() < deadline:
                 systemd.recv(4096)
@@ -192,5 +192,5 @@ def test_twelve_workers_start_fast_and_share_their_memory() -> None:
         gateway.running()
         pss_kb = _rollup(gateway, "Pss:") / len(gateway.processes())
         times = [at for at, _, _, word in gateway.journal() if word == "ready"]
-        assert max(times) - min(times) < 2.0
+        assert max(times) - min(times) < 6.0, "half a second each: every one has imported for itself"
         assert pss_kb < 15_000

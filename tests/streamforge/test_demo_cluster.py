@@ -58,7 +58,7 @@ def test_who_does_not_know_the_password_is_not_let_in(checkout):
     historian.start()
     try:
         with pytest.raises(psycopg2.OperationalError, match="password"):
-            psycopg2.connect(historian.address, connect_timeout=2)
+            psycopg2.connect(historian.address, connect_timeout=30)
     finally:
         historian.stop()
     assert stat.S_IMODE((checkout / "postgres.password").stat().st_mode) == 0o600

@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from control import view
+from streamforge.cli import main
 from streamforge.demo.compare import compare
 from streamforge.demo.meter import Meter
 from streamforge.demo.parts import Parts
@@ -28,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole"), pytest.mark.ti
 def parts():
     with tempfile.TemporaryDirectory(prefix="sf-whole-") as directory:
         Path(directory).chmod(0o755)  # as root, the database's own user can reach its data where they are
-        running = Parts(Path(directory) / "demo", 0, "synced", chaos=True)
+        running = Parts(Path(directory) / "demo", 0, "synced", chaos=True, command_line=main)
         running.begun = time.time()
         try:
             running.start()
@@ -84,9 +85,9 @@ def test_metrics_page_and_api_answer_on_loopback(parts, meter):
     assert page.startswith("http://127.0.0.1:")
     presses = 'streamforge_readings_total{component="data_path/adapters/presses"}'
     # The first stored reading may be another adapter's.
-    wait_until(lambda: presses in httpx.get(f"{page}metrics").text, 30)
-    assert httpx.get(page).text.startswith("<!doctype html>")
-    with httpx.stream("GET", f"{page}api/v1/values", timeout=20) as answer:
+    wait_until(lambda: presses in httpx.get(f"{page}metrics", timeout=30).text)
+    assert httpx.get(page, timeout=30).text.startswith("<!doctype html>")
+    with httpx.stream("GET", f"{page}api/v1/values", timeout=30) as answer:
         seen = next(json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: [{"))
     assert {"asset", "parameter", "value", "quality", "time"} <= seen[0].keys()
 
@@ -102,7 +103,7 @@ def test_restart_by_a_person_gives_a_new_process(parts, meter):
     before = pid_of(meter, "data_path/adapters/presses")
     told = streamforge(parts, "restart", "presses")
     assert told.returncode == 0, told.stderr
-    wait_until(lambda: pid_of(meter, "data_path/adapters/presses") not in (None, before), 20)
+    wait_until(lambda: pid_of(meter, "data_path/adapters/presses") not in (None, before))
     unknown = streamforge(parts, "restart", "press")
     assert unknown.returncode == 6
     assert "presses" in unknown.stderr
@@ -128,7 +129,7 @@ def test_after_any_kill_readings_are_stored_again(parts, meter, victim):
     pid = process_of(meter, victim)
     os.kill(pid, signal.SIGKILL)
     killed = time.time()
-    wait_until(lambda: newest(parts) > killed + 0.5, 60, lambda: parts.words("gateway"))
+    wait_until(lambda: newest(parts) > killed + 0.5, 90, lambda: parts.words("gateway"))
     assert wait_until(lambda: process_of(meter, victim) not in (None, pid), 30), "another process has its place"
 
 
