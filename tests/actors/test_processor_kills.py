@@ -149,7 +149,7 @@ def key(fields: dict) -> tuple:
     return fields["asset_id"], fields["interval"], fields["window_start"]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.xdist_group("stages of partitions 0, 4, 8")
 async def test_killed_again_and_again_nothing_is_missing_or_doubled(
     stage_kafka: str, unique: Callable[[str], str], tmp_path: Path

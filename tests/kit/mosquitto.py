@@ -18,6 +18,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from actors import guard
 from tests.kit.ports import free_port, listens
 from tests.kit.waiting import wait_until
 
@@ -45,9 +46,11 @@ class Mosquitto:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "mosquitto.conf").write_text("\n".join(self._config()) + "\n")
         with (self.directory / "mosquitto.log").open("ab") as log:
+            parent = os.getpid()
             self.process = subprocess.Popen(
-                [BINARY, "-v", "-c", str(self.directory / "mosquitto.conf")], stdout=log, stderr=log
-            )
+                [BINARY, "-v", "-c", str(self.directory / "mosquitto.conf")],
+                stdout=log, stderr=log, preexec_fn=lambda: guard.die_with(parent),
+            )  # fmt: skip
         process = self.process
         wait_until(lambda: listens(self.port) or process.poll() is not None, DEADLINE_S, lambda: self.log()[-2000:])
         assert process.poll() is None, f"mosquitto ended: {self.log()[-2000:]}"

@@ -19,7 +19,7 @@ from streamforge.demo import run
 from tests.kit.waiting import ASK_EVERY_S
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(300)]
 LIVE = r"\n +3 s .*restarts"
 CTRL_C = b"\x03"
 

@@ -22,7 +22,7 @@ from streamforge.demo.parts import Parts
 from tests.kit.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("whole"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
