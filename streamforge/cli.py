@@ -56,13 +56,14 @@ def main() -> None:
 def judged(file: Path, data: Path) -> tuple[Checked | None, list[ConfigProblem]]:
     """The file if it has no mistakes, and all there is to say about it: mistakes and warnings."""
     from streamforge.config_file import load
-    from streamforge.config_here import lacking
+    from streamforge.config_here import lacking, secrets_lacking
     from streamforge.config_problems import Invalid
 
     try:
         good = load(file)
     except Invalid as invalid:
-        return None, invalid.problems
+        here = [] if invalid.source is None else secrets_lacking(invalid.source, data)
+        return None, sorted([*invalid.problems, *here], key=lambda problem: problem.line or 0)
     told = [*good.warnings, *lacking(good, data)]
     return None if any(p.severity == "error" for p in told) else good, told
 
@@ -172,7 +173,7 @@ def demo(
     from streamforge.demo.run import run_demo
 
     port = page_port(page)
-    raise typer.Exit(run_demo(data, seconds, as_json, chaos, port, "lazy" if lazy else "synced"))
+    raise typer.Exit(run_demo(data, seconds, as_json, chaos, port, "lazy" if lazy else "synced", main))
 
 
 @app.command(epilog="Example: streamforge status --json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -31,7 +32,9 @@ class DemoFailed(Exception):
 class Parts:
     """Everything the demo runs, in one directory."""
 
-    def __init__(self, data: Path, page: int, durability: str, chaos: bool) -> None:
+    def __init__(self, data: Path, page: int, durability: str, chaos: bool, command_line: Callable[[], None]) -> None:
+        """`command_line` is what `streamforge ARGS` runs: the gateway is started as a person would start it."""
+        self._command_line = command_line
         self.data = data.resolve()
         self.data.mkdir(parents=True, exist_ok=True)
         self.gateway_data = self.data / "gateway"
@@ -79,10 +82,8 @@ class Parts:
         secret.write_text(self.historian.password())
 
     def _run_gateway(self) -> int:
-        from streamforge.cli import main
-
         sys.argv = ["streamforge", "run", str(self.file), "--data", str(self.gateway_data)]
-        main()
+        self._command_line()
         return 0
 
     def gateway(self) -> Gateway:

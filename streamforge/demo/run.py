@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,20 @@ DRAIN_WITHIN_S = 120.0
 CHAOS_EVERY_S = 5.0
 
 
-def run_demo(data: Path, seconds: float | None, as_json: bool, chaos: bool, page: int, durability: str) -> int:
+def run_demo(
+    data: Path,
+    seconds: float | None,
+    as_json: bool,
+    chaos: bool,
+    page: int,
+    durability: str,
+    command_line: Callable[[], None],
+) -> int:
     """The exit code: 0 when nothing was missing or doubled."""
     _listen()
     begun = float(os.environ.get("STREAMFORGE_STARTED") or time.time())
     try:
-        with _alone(data), Parts(data, page, durability, chaos) as parts:
+        with _alone(data), Parts(data, page, durability, chaos, command_line) as parts:
             return Demo(parts, Show(as_json), begun, chaos).run(seconds)
     except (DemoFailed, NoHistorian) as failed:
         print(f"streamforge demo: {failed}", file=sys.stderr)
