@@ -35,7 +35,7 @@ from supervisors.supervisor import Supervisor
 
 ASK_EVERY_S = 1.0
 ANSWER_WITHIN_S = 2.0
-START_WITHIN_S = 10.0
+START_WITHIN_S = 30.0
 STOP_MARGIN_S = 10.0
 KILLED_WITHIN_S = 5.0
 FILES_MAX = 65_536
