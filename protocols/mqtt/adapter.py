@@ -20,7 +20,7 @@ from protocols.mqtt.inbox import Inbox
 from protocols.mqtt.ledger import Ledger, Ticket
 from protocols.mqtt.mapping import Mapper, Message
 from protocols.mqtt.steps import STEPS
-from protocols.mqtt.unusable import Unusable
+from protocols.mqtt.unusable import Unusable, shown
 from protocols.mqtt.words import alike
 
 BATCH_MESSAGES: Final = 2000
@@ -158,7 +158,7 @@ class MqttAdapter(Adapter):
             self.unusable.note(message.topic, mapped.rejects, time.monotonic())
             if mapped.unmatched:
                 self._count("unmatched_total")
-                self.stranger = message.topic.decode(errors="replace")
+                self.stranger = shown(message.topic)
         return Batch(readings, taken[0][0].arrived, rejects, partial(self._stored, tickets))
 
     def _stored(self, tickets: list[Ticket]) -> None:

@@ -15,6 +15,8 @@ TOPICS_MOST: Final = 1000
 """The oldest of more are forgotten."""
 SHOWN_AFTER_S: Final = 5.0
 EXAMPLE_MOST: Final = 300
+TOPIC_MOST: Final = 120
+"""Characters of a topic that are shown; it may have 65535, and stands whole in the dead letter."""
 TOLD_ELSEWHERE: Final = ("too_many_points", "empty")
 """The first has a sentence of its own; nothing at all is published to delete a retained message, and nobody is to be looked at."""
 _WORDS: Final = {
@@ -44,7 +46,12 @@ class Unusable:
         if not rejects and not self._rejects:
             return
         since, _ = self._rejects.pop(topic, (now, ()))
-        kept = [Reject(one.rule, one.reason[:EXAMPLE_MOST], b"") for one in rejects if one.rule not in TOLD_ELSEWHERE]
+        whole = f"{topic.decode(errors='replace')}: "
+        kept = [
+            Reject(one.rule, one.reason.removeprefix(whole)[:EXAMPLE_MOST], b"")
+            for one in rejects
+            if one.rule not in TOLD_ELSEWHERE
+        ]
         if kept:
             self._rejects[topic] = since, kept
         if len(self._rejects) > TOPICS_MOST:
@@ -55,9 +62,15 @@ class Unusable:
         alike: dict[str, list[tuple[str, str]]] = {}
         for topic, (since, rejects) in self._rejects.items():
             for one in rejects if now - since >= SHOWN_AFTER_S else ():
-                alike.setdefault(one.rule, []).append((topic.decode(errors="replace"), one.reason))
+                alike.setdefault(one.rule, []).append((shown(topic), one.reason))
         for rule, found in alike.items():
             topics = tuple(topic for topic, _ in found)
             said = f"the newest message cannot be used: it {_WORDS.get(rule, f'breaks the rule {rule}')}"
-            newest = found[-1][1].removeprefix(f"{found[-1][0]}: ")
-            yield Cause(said, topics, newest if len(topics) == 1 else found[-1][1], "topics")
+            topic_of_it, newest = found[-1]
+            yield Cause(said, topics, newest if len(topics) == 1 else f"{topic_of_it}: {newest}", "topics")
+
+
+def shown(topic: bytes) -> str:
+    """For people."""
+    text = topic.decode(errors="replace")
+    return text if len(text) <= TOPIC_MOST else f"{text[:TOPIC_MOST]}…"

@@ -177,6 +177,18 @@ def test_topics_without_end_are_bounded():
     assert cause.points[0] == "t/500"
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_topic_without_end_is_not_shown_whole(n):
+    """A topic may have 65535 characters, and what an adapter says is told each second."""
+    topics = Unusable()
+    for k in range(n):
+        name = f"{k}/" + "q" * 60_000
+        topics.note(name.encode(), [Reject("name", f"{name}: the name has 60002 characters", b"1")], 0.0)
+    (cause,) = topics.causes(5.0)
+    assert len(str(cause)) < 600
+    assert cause.example.endswith("the name has 60002 characters")
+
+
 def test_what_befalls_everything_stands_before_what_befalls_some():
     assert str(Cause("the server is suspended")) == "the server is suspended"
     assert str(Cause("gone", ("a/b",))) == "a/b: gone"
