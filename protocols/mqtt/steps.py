@@ -15,7 +15,10 @@ STEPS: Final[Steps] = (
         "does not let this user or client id in",
         "have whoever runs the broker let user {user} in with the client id {client_id} (its access rules), or set `user` and `password`",
     ),
-    ("does not accept the client id", "set `client_id` to one the broker allows; some take only names that are registered there, or short ones"),
+    (
+        "does not accept the client id",
+        "set `client_id` to one the broker allows; some take only names that are registered there, or short ones, or keep no sessions (`session: clean`)",
+    ),
     (
         "client id",
         ("find the other client that is called {client_id} (the broker's log names its address) and give each its own `client_id`; a second "
@@ -52,7 +55,11 @@ STEPS: Final[Steps] = (
         "have whoever runs the broker trust the authority of `tls.cert`, or get a certificate from an authority the broker trusts; look at its dates, too",
     ),
     ("does not speak TLS", "take `tls` away if the broker has no TLS on this port, or set `port` to the one that has (8883 is usual)"),
-    ("want TLS", "try `tls: {{}}` with the broker's TLS port (8883 is usual), or look in the broker's log why it ends the connection"),
+    (
+        "want TLS",
+        ("try `tls: {{}}` with the broker's TLS port (8883 is usual), or look in the broker's log why it ends the connection: some say nothing to a client id "
+        "or user they do not know, and some that keep no sessions want `session: clean`"),
+    ),
     ("speak MQTT", "see what listens on {host}:{port}; MQTT over WebSockets (often 8080, 9001) is another port than MQTT"),
     ("what is no MQTT", "see what listens on {host}:{port}; MQTT over WebSockets (often 8080, 9001) is another port than MQTT"),
     (

@@ -88,7 +88,8 @@ def _number(value: Any) -> float:
             raise Unfit("not_finite", f"{value} is not a finite number")
         return value
     if abs(value) > EXACT and (abs(value) >= 2**63 or int(float(value)) != value):
-        raise Unfit("out_of_range", f"{_short(value)} is not exact as a double; right would be `type: integer`")
+        right = "; right would be `type: integer`" if -(2**63) <= value < 2**63 else ", nor does it fit 64 bits"
+        raise Unfit("out_of_range", f"{_short(value)} is not exact as a double{right}")
     return float(value)
 
 

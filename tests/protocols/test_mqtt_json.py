@@ -124,3 +124,12 @@ def test_a_time_is_read_in_its_form_or_the_message_is_rejected(form, time, expec
     found = mapped(f'{{"v": 1, "t": {time}}}', {"path": "$.v", "parameter": "v"}, time={"path": "$.t", "format": form})
     got = found.rejects[0].rule if found.rejects else found.readings[0].device_time
     assert got == expected
+
+
+def test_a_whole_number_beyond_64_bits_is_not_advised_to_be_an_integer():
+    (beyond,) = mapped(
+        '{"v": 123456789012345678901234567890}', {"path": "$.v", "parameter": "v", "type": "number"}
+    ).rejects
+    (within,) = mapped('{"v": 9007199254740993}', {"path": "$.v", "parameter": "v", "type": "number"}).rejects
+    assert "type: integer" not in beyond.reason
+    assert "type: integer" in within.reason
