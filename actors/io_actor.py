@@ -23,7 +23,7 @@ from actors.base import Actor, Address
 from actors.context import Context
 from actors.messages import Command, CommandDone, Ping, Pong, Seen, Start, Started, Stop, TreeIs, WatchTree
 from actors.notices import ORDERS_MOST, Notice, Notices
-from actors.secrets import resolve
+from actors.secrets import names, place, resolve
 
 CANCEL_AFTER = 0.75
 """Of the time to stop: then `run` is cancelled, so that its `finally` blocks still have a quarter before SIGKILL."""
@@ -52,9 +52,13 @@ class IoActor(Actor):
         logs.identify(order.path, order.config.get("gateway_id"))
         self.loop = LoopThread()
         self.watched = [self.loop.bell]
+        data_dir = Path(order.config.get("data_dir", "."))
         self.context = Context(
             id=order.path,
-            config=resolve(order.config, Path(order.config.get("data_dir", "."))),
+            config=resolve(order.config, data_dir),
+            facts={"secrets": places}
+            if (places := {n: place(n, data_dir) for n in sorted(names(order.config))})
+            else {},
             on_ready=self._on_ready,
             on_health=self._on_health,
             on_watch=lambda: self.loop.tell("watch", self._say_watch),

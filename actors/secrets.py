@@ -34,14 +34,12 @@ def resolve(config: Any, data_dir: Path, environment: Mapping[str, str] = os.env
 
 
 def value(name: str, data_dir: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """One secret, without a trailing newline. Raises NoSecret."""
-    files = [data_dir / "secrets" / name]
-    if "CREDENTIALS_DIRECTORY" in environment:
-        files.insert(0, Path(environment["CREDENTIALS_DIRECTORY"]) / name)
+    """One secret, without a trailing end of line or what some editors put in front. Raises NoSecret."""
+    files = _files(name, data_dir, environment)
     for file in files:
         try:
-            found = file.read_text(encoding="utf-8").rstrip("\n")
-        except FileNotFoundError:
+            found = file.read_text(encoding="utf-8-sig").rstrip("\r\n")
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except UnicodeDecodeError:
             raise NoSecret(f"secret {name!r}: {file} is not UTF-8 text", how_to_set(name, data_dir)) from None
@@ -51,13 +49,42 @@ def value(name: str, data_dir: Path, environment: Mapping[str, str] = os.environ
         if not found:
             raise NoSecret(f"secret {name!r}: {file} is empty", how_to_set(name, data_dir))
         return found
-    variable = PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
+    variable = _variable(name)
     if variable in environment:
         return environment[variable]
     places = ", ".join(map(str, files))
     raise NoSecret(
         f"secret {name!r} is nowhere: not in {places}, and {variable} is not set", how_to_set(name, data_dir)
     )
+
+
+def names(config: Any) -> set[str]:
+    """Of all secrets that a configuration refers to."""
+    if isinstance(config, str):
+        name = secret_name(config)
+        return set() if name is None else {name}
+    inside = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    return set().union(*map(names, inside))
+
+
+def place(name: str, data_dir: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """Where a secret was read from, and what a person does who changes it there: only files are read anew by a worker that is started anew."""
+    *credential, own = _files(name, data_dir, environment)
+    if any(file.exists() for file in credential):
+        return f"systemd's credential {credential[0]}, which it keeps until the whole gateway is started anew"
+    if own.exists():
+        return str(own)
+    return f"the environment variable {_variable(name)}, which a running gateway does not see change: {own}, if made, goes before it"
+
+
+def _files(name: str, data_dir: Path, environment: Mapping[str, str]) -> list[Path]:
+    own = data_dir / "secrets" / name
+    given = environment.get("CREDENTIALS_DIRECTORY")
+    return [own] if given is None else [Path(given) / name, own]
+
+
+def _variable(name: str) -> str:
+    return PREFIX + "".join(c if c.isalnum() else "_" for c in name).upper()
 
 
 def how_to_set(name: str, data_dir: Path) -> str:

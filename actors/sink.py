@@ -137,6 +137,7 @@ class Delivery:
         self._stream_away = away
         self._latency = Latency(context)
         self._breaker = Breaker(config.breaker.failures, config.breaker.pause)
+        self._failing_since = ""
         self._show()
 
     async def work(self) -> None:
@@ -257,7 +258,11 @@ class Delivery:
         if opened and before.state is State.CLOSED:
             self._context.count("breaker_opened_total")
         pause = self._breaker.next_trial_at - time.monotonic()
-        told = f"{away}; failed {self._breaker.failures} times in a row, tries again in {pause:.1f} s"
+        if not before.failures:
+            self._failing_since = time.strftime("%H:%M:%S")
+        n = self._breaker.failures
+        times = f"once, at {self._failing_since}" if n == 1 else f"{n} times in a row since {self._failing_since}"
+        told = f"{away}; failed {times}, tries again in {pause:.1f} s"
         if opened:
             told += "; nothing is lost meanwhile, the stream keeps the records"
         step = PERSON_STEP.format(restart=command(f"restart {self._config.id}"))

@@ -132,13 +132,16 @@ class Values:
 
     def _note_refused(self, codec: Codec, documents: list[Document]) -> None:
         """The last dead letter of each point."""
-        of_points = (d for d in documents if d.schema == letters.SCHEMA and letters.is_of_point(d))
-        last = {(d.fields["asset_id"], d.fields["parameter"]): d for d in of_points}
-        for letter in last.values():
-            self._show(letter.fields["arrived_at"], refused(letter, letters.record_of(codec, letter)))
+        found = [d for d in documents if d.schema == letters.SCHEMA and letters.is_of_point(d)]
+        of_points = [((d.fields["asset_id"], d.fields["parameter"]), d) for d in found]
+        last, first = dict(of_points), dict(reversed(of_points))
+        for place, letter in last.items():
+            value = refused(letter, letters.record_of(codec, letter))
+            began = None if first[place] is letter else first[place].fields["arrived_at"]
+            self._show(letter.fields["arrived_at"], value, began)
 
-    def _show(self, arrived: int, value: dict[str, Any]) -> None:
-        """Unless there is a newer one: good and bad readings come by different ways."""
+    def _show(self, arrived: int, value: dict[str, Any], began: int | None = None) -> None:
+        """Unless there is a newer one: good and bad readings come by different ways. `began`: when the first of several alike arrived."""
         place = value["asset"], value["parameter"]
         before = self._newest.get(place)
         if before is None and len(self._newest) >= POINTS_MAX:
@@ -146,7 +149,8 @@ class Values:
                 self._left_out.add(hash(place))
         elif before is None or before[1] <= arrived:
             same = before is not None and before[2]["quality"] == value["quality"]
-            value["since"] = before[2]["since"] if before and same else value["time"]
+            alone = began is None or (before is not None and before[1] >= began)
+            value["since"] = before[2]["since"] if before and same else value["time"] if alone else began
             self._newest[place] = self._round, arrived, value
 
 

@@ -129,7 +129,7 @@ def problem(node: Node, names: Mapping[str, int] | None = None) -> dict[str, Any
         "status": node["status"],
         "critical": any(within(path, branch) or within(branch, path) for branch in CRITICAL),
         "reason": reason,
-        "next_step": next_step(node["status"], name, path, node.get("next_step")),
+        "next_step": with_places(next_step(node["status"], name, path, node.get("next_step")), node),
         "causes": causes(node),
     }
 
@@ -137,7 +137,16 @@ def problem(node: Node, names: Mapping[str, int] | None = None) -> dict[str, Any
 def causes(node: Node) -> list[dict[str, Any]]:
     """What a worker that runs says is wrong, one by one: in words, with the next step, since when, and the points it befalls."""
     runs = node.get("state") in ("running", "starting")
-    return list(node.get("facts", {}).get("causes", [])) if runs else []
+    found = node.get("facts", {}).get("causes", []) if runs else []
+    return [{**cause, "next_step": with_places(cause["next_step"], node)} for cause in found]
+
+
+def with_places(step: str | None, node: Node) -> str | None:
+    """A step that speaks of a secret says where the one in use was read: there may be another where it is not looked for."""
+    places = node.get("facts", {}).get("secrets", {})
+    if step is None or " secret " not in step or node.get("state") not in ("running", "starting"):
+        return step
+    return "; ".join([step, *(f"{name!r} was read from {place}" for name, place in places.items())])
 
 
 def next_step(status: str, name: str, path: str, advice: str | None = None) -> str:

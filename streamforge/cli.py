@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -109,18 +110,30 @@ def run(file: Path, data: DataDir = DEFAULT_DATA) -> None:
     from streamforge.plan import plan
 
     try:
-        data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Problem(
-            Kind.USAGE, f"{data} cannot be the data directory: {error.strerror}; name another with --data"
-        ) from None
-    try:
         os.close(take(data))  # a predecessor that was killed has then let go of its ports, too
     except AlreadyRunning as running:
         raise Problem(Kind.CONFLICT, str(running)) from None
+    except OSError as error:
+        raise Problem(Kind.USAGE, cannot_be_data(data, error)) from None
     ports_free(good)
     os.environ[DATA] = str(data.resolve())  # for every process of the gateway: what it tells people to type names it
     raise typer.Exit(run_daemon(plan(good, data.resolve()), data.resolve(), gateway_id=good.gateway.gateway.id))
+
+
+def cannot_be_data(data: Path, error: OSError) -> str:
+    """What is wrong with a data directory in which not even the lock can be made, and what would be right."""
+    from getpass import getuser
+    from shlex import quote
+
+    why, step = error.strerror, "name another with --data"
+    if isinstance(error, FileExistsError):
+        why = "there is a file of that name"
+    elif error.errno == errno.ENOSPC:
+        why, step = "its disk is full", "free some space there, or name another with --data"
+    elif isinstance(error, PermissionError):
+        own = f"chown -R {getuser()} {quote(str(data))}"
+        step = f"let this user write there (as root: {own}), or start the gateway as the user it belongs to"
+    return f"{data} cannot be the data directory: {why}; {step}"
 
 
 def ports_free(good: Checked) -> None:

@@ -79,7 +79,7 @@ def check(source: Source) -> Checked:
         problems.append(Problem(source.name, source.line(("adapters",)), "adapters", text))
     problems.sort(key=lambda p: p.line or 0)
     if gateway is None or any(p.severity == "error" for p in problems):
-        raise Invalid(problems)
+        raise Invalid(problems, source)
     text = json.dumps(source.data, sort_keys=True, default=str)
     version = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Checked(gateway, adapters, sink_configs, source.data, version, source, problems)

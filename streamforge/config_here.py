@@ -16,11 +16,17 @@ from schemas.mistakes import as_text
 from streamforge.config_file import Checked
 from streamforge.config_problems import Problem
 from streamforge.config_rules import entries, texts
+from streamforge.yaml_source import Source
 
 
 def lacking(checked: Checked, data_dir: Path) -> list[Problem]:
     """Errors and warnings, in the order of the file. Looks at files and asks the configured Java for its version."""
-    found = [*_java(checked), *_room(checked, data_dir), *_secrets(checked, data_dir), *_files(checked, data_dir)]
+    found = [
+        *_java(checked),
+        *_room(checked, data_dir),
+        *secrets_lacking(checked.source, data_dir),
+        *_files(checked, data_dir),
+    ]
     return sorted(found, key=lambda problem: problem.line or 0)
 
 
@@ -49,11 +55,11 @@ def _room(checked: Checked, data_dir: Path) -> Iterator[Problem]:
         yield Problem(checked.source.name, line, "stream.disk_budget", text, None, "warning")
 
 
-def _secrets(checked: Checked, data_dir: Path) -> Iterator[Problem]:
-    """Each missing secret once, where it is first referred to."""
+def secrets_lacking(source: Source, data_dir: Path) -> Iterator[Problem]:
+    """Each missing secret once, where it is first referred to; known of a file with mistakes, too."""
     said = set()
     for section in ("adapters", "sinks"):
-        for place, entry in entries(checked.source, section):
+        for place, entry in entries(source, section):
             for where, text in texts(entry, place) if entry.get("enabled") is not False else ():
                 name = secret_name(text)
                 if name is None or name in said:
@@ -62,8 +68,8 @@ def _secrets(checked: Checked, data_dir: Path) -> Iterator[Problem]:
                 try:
                     secrets.value(name, data_dir)
                 except secrets.NoSecret as missing:
-                    line, step = checked.source.line(where), missing.next_step
-                    yield Problem(checked.source.name, line, as_text(where), str(missing), text, "warning", step)
+                    line, step = source.line(where), missing.next_step
+                    yield Problem(source.name, line, as_text(where), str(missing), text, "warning", step)
 
 
 def _files(checked: Checked, data_dir: Path) -> Iterator[Problem]:

@@ -47,11 +47,11 @@ class Problem:
 
 
 class Invalid(Exception):
-    """The file cannot be used; `problems` says all that is wrong with it, and what else there is to know."""
+    """The file cannot be used; `problems` says all that is wrong with it, and what else there is to know. `source`: where it could be read."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], source: Source | None = None) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
+        self.problems, self.source = problems, source
 
 
 def placed(source: Source, around: Where, mistakes: Iterable[Mistake]) -> list[Problem]:

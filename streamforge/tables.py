@@ -5,6 +5,7 @@ columns.py lays out what stands in columns.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +47,10 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{value:,.0f}{unit}".replace(",", " ") if abs(value) >= 100 or value == int(value) else f"{value:.1f}{unit}"
 
 
+NAMES_MAX = 5
+TIMES = re.compile(r"since \d\d:\d\d:\d\d|tries again in [\d.]+ s")
+"""What may differ between components in the same trouble."""
+
 FLOW = (
     Column(""),
     Column("status"),
@@ -73,9 +78,9 @@ def show_status(console: Console, health: dict[str, Any], flow: dict[str, Any], 
         Text(reason),
     ]
     console.print(Text("  ").join(part for part in head if part.plain))
-    for trouble in health["problems"]:
+    for trouble, names in alike(health["problems"]):
         console.print()
-        console.print(Text.assemble(status(trouble["status"]), "  ", (trouble["component"], "bold")))
+        console.print(Text.assemble(status(trouble["status"]), "  ", (names, "bold")))
         for said, next_step in told_of(trouble):
             _put(console, said, "")
             _put(console, next_step, "dim")
@@ -83,6 +88,23 @@ def show_status(console: Console, health: dict[str, Any], flow: dict[str, Any], 
     rows = [*flow["adapters"], *flow["stages"], *flow["sinks"]]
     show(console, FLOW, [_hop(row) for row in rows])
     show_letters(console, health.get("dead_letters", []))
+
+
+def alike(problems: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
+    """Components in the same trouble are told together, as all that wait for their turn to start."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for each in problems:
+        timeless = TIMES.sub("", each["reason"])
+        groups.setdefault((each["status"], timeless, each["next_step"]), []).append(each)
+    return [(group[0], _names([each["component"] for each in group])) for group in groups.values()]
+
+
+def _names(paths: list[str]) -> str:
+    if len(paths) == 1:
+        return paths[0]
+    more = len(paths) - NAMES_MAX
+    shown = ", ".join(path.rpartition("/")[2] for path in paths[:NAMES_MAX])
+    return f"{len(paths)} components: {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def told_of(trouble: dict[str, Any]) -> list[tuple[str, str]]:

@@ -77,14 +77,25 @@ function Letters({ letters, now, select }) {
   </section>`;
 }
 
-function Problems({ problems, now, select }) {
+// Components in the same trouble are one line, as all that wait for their turn to start.
+function alike(problems) {
+  const groups = new Map();
+  for (const p of problems) {
+    const key = JSON.stringify([p.status, p.reason?.replace(/since \d\d:\d\d:\d\d|tries again in [\d.]+ s/g, ""), p.next_step]);
+    groups.has(key) ? groups.get(key).others.push(p.component) : groups.set(key, { ...p, others: [] });
+  }
+  return [...groups.values()];
+}
+
+function Problems({ problems: each, now, select }) {
   const [all, setAll] = useState(false);
+  const problems = alike(each);
   if (!problems.length) return null;
   const shown = all ? problems : problems.slice(0, PROBLEMS_MAX);
   return html`<section class="trouble" aria-label="Problems">
     <ul class="problems" aria-live="polite">
       ${shown.map((p) => html`<li key=${p.component} class=${tone(p.status)}>
-        <${Status} status=${p.status} /> <button class="plain id" onClick=${() => select(p.component)}>${p.component.split("/").pop()}</button>: <${Told} problem=${p} now=${now} />
+        <${Status} status=${p.status} /> <button class="plain id" onClick=${() => select(p.component)}>${p.component.split("/").pop()}</button>${p.others.length ? html` <span title=${p.others.join("\n")}>and ${count(p.others.length)} more</span>` : null}: <${Told} problem=${p} now=${now} />
       </li>`)}
     </ul>
     ${problems.length > PROBLEMS_MAX ? html`<button onClick=${() => setAll(!all)} aria-expanded=${all}>${all ? "Show fewer" : `Show all ${problems.length} problems`}</button>` : null}

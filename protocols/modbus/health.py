@@ -31,7 +31,7 @@ def health(
     return Health(advised(found, STEPS, named), {**_counters(tally), **counters})
 
 
-def _silent(groups: Iterable[Group], slow: Mapping[int, float], whys: Mapping[Signal, Why]) -> Iterator[Cause]:
+def _silent(groups: Sequence[Group], slow: Mapping[int, float], whys: Mapping[Signal, Why]) -> Iterator[Cause]:
     """Units that are given up. Of points for which something was answered, as by a gateway for the unit behind it, that says more."""
     dead: dict[int, Unit] = {}
     names = []
@@ -45,7 +45,11 @@ def _silent(groups: Iterable[Group], slow: Mapping[int, float], whys: Mapping[Si
         return
     least = min(unit.patience.silent for unit in dead.values())
     verb = "is" if len(dead) == 1 else "are"
-    yield Cause(f"{_units(dead)} did not answer the last {least} requests and {verb} tried rarely", tuple(names))
+    all_of_them = all(group.unit.patience.given_up for group in groups)
+    alone = (
+        "; no other is read here, so perhaps it is no Modbus device that takes the connections" if all_of_them else ""
+    )
+    yield Cause(f"{_units(dead)} did not answer the last {least} requests and {verb} tried rarely{alone}", tuple(names))
 
 
 def _slow(slow: Mapping[int, float]) -> Iterator[Cause]:

@@ -43,6 +43,11 @@ STEPS: Final[Steps] = (
     ("more than its answer", "look for newer firmware of the device or its gateway, and let only one master use it"),
     ("closed the connection", "if it comes again: end other masters of this device, look at the line to it, and whether it restarts"),
     (
+        "no other is read here",
+        ("see what listens on {host}:{port}; if it is the device, try another `unit`: one alone on its address often wants 1, 255 or 0, one behind a serial gateway "
+        "the number set at the device; then look at the wiring and the line settings (baud rate, parity) of the serial gateway"),
+    ),
+    (
         " tried rarely",
         "see whether that unit is on, and compare its number with `unit`; behind a serial gateway look at its wiring. The other units are read meanwhile",
     ),

@@ -54,6 +54,18 @@ _WORDS = {
 }
 
 
+_LIBPQ_ASKS = re.compile(r" (Is the server running|Is the server).*?\?")
+"""What it asks of whoever reads; the next step has it better."""
+_STEPS = {
+    "Connection refused": "see that PostgreSQL runs there and listens on this network and port (`listen_addresses` in its postgresql.conf; `ss -ltn` on its machine)",
+    "could not translate host name": "write the database's address into `dsn`, or enter the name at this machine's name server (`getent hosts NAME` shows what it knows)",
+    "timeout expired|timed out": "try `ping` from the gateway to the database's machine: without an answer it is the address, the cable or the route; with one, a firewall between or the port",
+    "No route to host|Network is unreachable": "look at this machine's own network: its address, its netmask and the route to the database (`ip route get ADDRESS`)",
+    "server closed the connection unexpectedly|terminating connection": "see in the database's log whether it was restarted, or who ended the connection",
+}
+"""What to do where nobody answers, by words of libpq."""
+
+
 class Meaning(Enum):
     WAIT = "wait"
     """Away, busy, full, locked: the same batch works later."""
@@ -80,7 +92,7 @@ def words(error: psycopg2.Error) -> str:
     """The database's own message in one line, with its detail."""
     diag = error.diag
     told = " ".join(t for t in (diag.message_primary, diag.message_detail) if t) or str(error)
-    told = " ".join(told.split()) or type(error).__name__
+    told = _LIBPQ_ASKS.sub("", " ".join(told.split())) or type(error).__name__
     return f"{told}; right would be a database in UTF8" if error.pgcode == _NO_SUCH_CHARACTER else told
 
 
@@ -89,6 +101,12 @@ def sentence(place: str, error: psycopg2.Error) -> str:
     told = words(error)
     advice = _ADVICE.get(error.pgcode or "") or _advice_on(told)
     return f"database {place}: {told}" + (f"; {advice}" if advice else "")
+
+
+def next_step(error: psycopg2.Error) -> str | None:
+    """What a person should do while nobody answers; None where the sentence says it, or only general advice fits."""
+    found = next((step for pattern, step in _STEPS.items() if re.search(pattern, str(error))), None)
+    return found and f"{found}; the sink tries again by itself"
 
 
 def _advice_on(told: str) -> str | None:

@@ -21,7 +21,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from sinks.contract import Batch, NeedsPerson, NotConnected, Offsets, Origin, RefusedRecord, Sink
 from sinks.postgres.config import PostgresConfig
 from sinks.postgres.dial import dial
-from sinks.postgres.errors import Meaning, meaning, sentence
+from sinks.postgres.errors import Meaning, meaning, next_step, sentence
 from sinks.postgres.pace import Pace
 from sinks.postgres.session import Session
 
@@ -106,7 +106,7 @@ class PostgresSink(Sink):
         except psycopg2.Error as error:
             await self._give_up()
             kind = NeedsPerson if meaning(error) is Meaning.PERSON else NotConnected
-            raise kind(sentence(place, error)) from error
+            raise kind(sentence(place, error), next_step(error) if kind is NotConnected else None) from error
         except BaseException:
             await self._give_up()
             raise

@@ -111,8 +111,11 @@ async def test_a_read_only_database_is_waited_for(postgres: Postgres, database: 
 
 
 async def test_nobody_there_and_no_such_host_are_told_apart() -> None:
-    for host, told in (("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "could not translate host name")):
+    nobody = ("127.0.0.1", "Connection refused", "listen_addresses")
+    for host, told, step in (nobody, ("no-such-host.invalid", "could not translate host name", "getent hosts")):
         sink = sink_for(f"postgresql://postgres@{host}:{free_port()}/plant")
-        with pytest.raises(NotConnected, match=told):
+        with pytest.raises(NotConnected, match=told) as caught:
             await sink.connect()
+        assert "Is the server running" not in str(caught.value)
+        assert step in (caught.value.next_step or "")
         await sink.close()

@@ -1,6 +1,7 @@
 """The command line as people and scripts use it: narrow terminals, pipes that end, wrong words, a gateway that does not answer."""
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from control.http_protocol import PatientProtocol
 from control.local_socket import listen, socket_path
 from control.problems import Kind
 from streamforge import lock
-from streamforge.cli import INTERRUPTED, INVALID, app
+from streamforge.cli import INTERRUPTED, INVALID, app, cannot_be_data
 from streamforge.tables import show_status, show_tree
 from tests.kit.pages import PageServer, branch, worker
 
@@ -258,3 +259,26 @@ def test_the_documented_keys_are_printed(gateway):
         printed = json.loads(streamforge(command, "--json", *where).stdout)
         assert keys(command) <= set(printed), command
     assert shutil.which("bash")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "its disk is full; free some space there"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied; let this user write there (as root: chown -R "),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system; name another with --data"),
+        (FileExistsError(errno.EEXIST, "File exists"), "there is a file of that name; name another"),
+    ],
+)  # fmt: skip
+def test_a_data_directory_that_cannot_be_one_is_said_in_words(error, words):
+    assert words in cannot_be_data(Path("/data"), error)
+
+
+def test_a_gateway_is_not_started_on_a_file(tmp_path):
+    """In a sentence and with no traceback, also for what cannot even be locked."""
+    (tmp_path / "file").touch()
+    (tmp_path / "g.yaml").write_text("gateway: {id: g}\nadapters: [{id: a, protocol: modbus_tcp, host: h, enabled: false, points: [{asset: a, parameter: p, address: 40001, type: int16}]}]\n")  # fmt: skip
+    for data in (tmp_path / "file", tmp_path / "file" / "below"):
+        done = streamforge("run", tmp_path / "g.yaml", "--data", data)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith(f"streamforge: {data} cannot be the data directory: ")

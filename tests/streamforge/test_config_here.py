@@ -121,3 +121,12 @@ def test_check_warns_with_exit_code_0_and_refuses_with_3(tmp_path: Path, secrets
         told = CliRunner().invoke(app, [command, str(file), "--data", str(tmp_path)])
         assert told.exit_code == 3
         assert "stream.java: the configured `stream.java`, /no/such/java, does not run" in told.output
+
+
+def test_a_missing_secret_is_told_beside_the_mistakes_of_the_file(tmp_path: Path, secrets: Path) -> None:
+    (secrets / "hist").unlink()
+    file = tmp_path / "f.yaml"
+    file.write_text(text().replace("host: broker", "hst: broker"))
+    done = CliRunner().invoke(app, ["check", str(file), "--data", str(tmp_path), "--json"])
+    told = [(p["severity"], p["path"]) for p in json.loads(done.stdout)["problems"]]
+    assert told == [("error", "adapters[0].hst"), ("warning", "sinks[0].password")]

@@ -73,10 +73,13 @@ def test_dead_letters_are_told_by_component_with_the_command() -> None:
 def test_components_in_the_same_trouble_are_told_together() -> None:
     wait = {"status": "STARTING", "reason": "waits for its turn to start", "next_step": "wait a moment", "causes": []}
     problems = [{**wait, "component": f"data_path/adapters/a{n}"} for n in range(13)]
+    for n in (11, 12):
+        problems[n]["reason"] = f"the stream does not answer since 17:00:{n}; tries again in {n}.2 s"
     text = printed(
         show_status, {"gateway": {"id": "g"}, "status": "STARTING", "reason": "x", "problems": problems}, FLOW, 1
     )
-    assert "STARTING  13 components: a0, a1, a2, a3, a4 and 8 more" in text
+    assert "STARTING  11 components: a0, a1, a2, a3, a4 and 6 more" in text
+    assert "STARTING  2 components: a11, a12" in text
     assert text.count("waits for its turn") == 1
 
 
