@@ -11,6 +11,7 @@ import asyncio
 import gc
 import importlib
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Coroutine
@@ -48,7 +49,9 @@ STREAM_PAUSE_S = (0.5, 5.0)
 """After the local stream was lost; grows, with jitter."""
 REFUSED = "refused_by_sink"
 STREAM_STEP = "the destination is not to blame; see what this says of the stream: "
-PERSON_STEP = (
+PERSON_STEP = "put this right: what is changed at the destination is seen by itself; for a change of the gateway file start the gateway again"
+LOGIN = re.compile("password|the user in `dsn`")
+LOGIN_STEP = (
     "put this right: what is changed at the destination is seen by itself, a secret that is set anew here after: {restart}; "
     "for a change of the gateway file start the gateway again"
 )
@@ -265,7 +268,8 @@ class Delivery:
         told = f"{away}; failed {times}, tries again in {pause:.1f} s"
         if opened:
             told += "; nothing is lost meanwhile, the stream keeps the records"
-        step = PERSON_STEP.format(restart=command(f"restart {self._config.id}"))
+        step = LOGIN_STEP if LOGIN.search(str(away)) else PERSON_STEP
+        step = step.format(restart=command(f"restart {self._config.id}"))
         next_step = away.next_step or (step if needs_person else None)
         self._context.health(Status.UNHEALTHY if opened else Status.DEGRADED, told, next_step)
         self._show()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -24,6 +25,8 @@ from protocols.mqtt.unusable import Unusable, shown
 from protocols.mqtt.words import alike
 
 BATCH_MESSAGES: Final = 2000
+DEAF_AFTER_S: Final = 60.0
+"""Without any message since the start."""
 
 
 class MqttAdapter(Adapter):
@@ -43,6 +46,9 @@ class MqttAdapter(Adapter):
         self.counters: dict[str, float] = {}
         self.stranger: str | None = None
         self.unusable = Unusable()
+        self.deaf_since: float | None = None
+        """When the first connection came about (monotonic seconds), as long as no message ever came."""
+        self.heard = False
         self.had_session = self.lost_session = False
 
     async def connect(self) -> None:
@@ -62,6 +68,8 @@ class MqttAdapter(Adapter):
             self.connection.abort()
             raise
         self._look_at_session(self.connection)
+        if not self.heard and self.deaf_since is None:
+            self.deaf_since = time.monotonic()
 
     @property
     def _named(self) -> dict[str, object]:
@@ -131,8 +139,14 @@ class MqttAdapter(Adapter):
         if len(self.mapper.known) >= self.config.max_points:
             said.append(f"max_points ({self.config.max_points}) is reached: messages that name more are rejected")
         filters = alike(self.connection.refused_filters) if self.connection else []
-        found = [*filters, *map(Cause, said), *self.unusable.causes(time.monotonic())]
+        found = [*filters, *map(Cause, said), *self._deaf(), *self.unusable.causes(time.monotonic())]
         return Health(advised(found, STEPS, self._named), counters)
+
+    def _deaf(self) -> Iterator[Cause]:
+        """A misspelt topic is no mistake to a broker."""
+        if self.connection and self.deaf_since is not None and time.monotonic() - self.deaf_since >= DEAF_AFTER_S:
+            topics = tuple(one.topic for one in self.config.subscriptions)
+            yield Cause("no message has come since the connection stands", topics, what="topics")
 
     def _look_at_session(self, connection: Connection) -> None:
         """Whether the broker forgot what it was to keep for us."""
@@ -144,6 +158,7 @@ class MqttAdapter(Adapter):
         readings: list[Reading] = []
         rejects: list[Reject] = []
         tickets: list[Ticket] = []
+        self.heard, self.deaf_since = True, None
         for message, ticket in taken:
             if ticket:
                 self.ledger.hand(ticket)

@@ -13,7 +13,7 @@ STEPS: Final[Steps] = (
     ),
     (
         "does not let this user or client id in",
-        "have whoever runs the broker let user {user} in with the client id {client_id} (its access rules), or set `user` and `password`",
+        "compare `user` ({user}) and the secret of `password` with the broker's users: many say this of a wrong password, too; then have whoever runs it let user {user} in with the client id {client_id} (its access rules). After a new secret here restart this adapter",
     ),
     (
         "does not accept the client id",
@@ -89,6 +89,10 @@ STEPS: Final[Steps] = (
     (
         "message cannot be used",
         "compare what is published there (the dead letters keep each message whole) with the points of this subscription: `type`, `path`, `time`; or give the subscription a narrower topic",
+    ),
+    (
+        "no message has come",
+        "see which topics there are (`mosquitto_sub -h {host} -p {port} -t '#' -v`): upper and lower case count, and access rules may keep messages back without a word; nothing to do if the plant is at rest",
     ),
     ("only QoS", "have whoever runs the broker allow the QoS that is asked for, or set it to what is granted"),
 )  # fmt: skip

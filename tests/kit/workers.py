@@ -31,7 +31,8 @@ async def run(context: Context) -> None:
     journal(context, "run")
     context.count("runs_total")
     context.facts["does"] = does
-    context.facts["key_length"] = len(context.config.get("key", ""))
+    if "key" in context.config:
+        context.facts["key_length"] = len(context.config["key"])
     if does == "segfault":
         ctypes.string_at(0)
     if does == "raise":

@@ -9,6 +9,7 @@ import pytest
 
 from protocols.contract import Cause, NotConnected, Reject
 from protocols.load import make, validated
+from protocols.mqtt import adapter as mqtt
 from protocols.mqtt import unusable
 from protocols.mqtt.unusable import TOPICS_MOST, Unusable
 from tests.kit.modbus_server import liar
@@ -132,6 +133,23 @@ async def test_mqtt_messages_that_cannot_be_used(mosquitto, n, monkeypatch):
         await asyncio.to_thread(sender.send_many, [(f"t/{k}", "1") for k in range(n)])
         await collect(one, lambda found, _: len(found) >= n)
         assert one.health().causes == []
+
+
+async def test_mqtt_a_topic_that_is_misspelt_is_told_until_the_first_message(mosquitto, monkeypatch):
+    broker = mosquitto()
+    sender = mosquitto.publisher(broker)
+    async with connected(broker.port) as one:
+        assert one.health().causes == [], "silence has its time first"
+        monkeypatch.setattr(mqtt, "DEAF_AFTER_S", 0.0)
+        (cause,) = one.health().causes
+        assert str(cause) == "t/+: no message has come since the connection stands"
+        assert "upper and lower case" in (cause.next_step or "")
+        await asyncio.to_thread(sender.send_many, [("t/a", "1")])
+        await collect(one, lambda found, _: len(found) >= 1)
+        assert one.health().causes == []
+        await one.close()
+        await one.connect()
+        assert one.health().causes == [], "what came once will come again"
 
 
 @MANY
