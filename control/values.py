@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from actors.context import Context
+from actors.sink_figures import GATEWAY_STARTED_US
 from control import letters
 from schemas.records import NO_TIME, Document, Quality, Records
 from stream.codec import Codec, SchemaIds
@@ -131,8 +132,10 @@ class Values:
             self._show(int(records.arrived[row]), reading(records, row))
 
     def _note_refused(self, codec: Codec, documents: list[Document]) -> None:
-        """The last dead letter of each point."""
+        """The last dead letter of each point, of those since the gateway was started: then every adapter says anew which of its points are
+        BAD, and a point that is no longer configured is not BAD for ever."""
         found = [d for d in documents if d.schema == letters.SCHEMA and letters.is_of_point(d)]
+        found = [d for d in found if d.fields["arrived_at"] >= GATEWAY_STARTED_US]
         of_points = [((d.fields["asset_id"], d.fields["parameter"]), d) for d in found]
         last, first = dict(of_points), dict(reversed(of_points))
         for place, letter in last.items():

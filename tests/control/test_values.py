@@ -8,6 +8,7 @@ import pytest
 
 from actors.adapter_records import TOPICS
 from actors.context import Context
+from actors.sink_figures import GATEWAY_STARTED_US
 from control import values as module
 from control.values import Values
 from pipeline.validator import CLEAN
@@ -102,6 +103,9 @@ def test_readings_of_every_class_are_shown():
     assert {CLEAN.get(topic, topic) for topic in read} == set(module.WATCHED)
 
 
+START = GATEWAY_STARTED_US
+
+
 def of(values, asset):
     return next((value for value in values.since(-1)[1] if value["asset"] == asset), None)
 
@@ -126,12 +130,12 @@ async def test_a_point_that_never_had_a_value_is_shown_with_the_reason_and_since
     values, kafka, topic, refused, tmp_path
 ):
     async with Source(kafka, tmp_path) as source:
-        await letter(source, refused, "valve", "unit 7: exception 2", arrived=5_000_000)
-        await letter(source, refused, "valve", "unit 7: exception 4", arrived=9_000_000)
+        await letter(source, refused, "valve", "unit 7: exception 2", arrived=START + 5)
+        await letter(source, refused, "valve", "unit 7: exception 4", arrived=START + 9)
         async with looking(values):
-            await until(lambda: (of(values, "valve") or {}).get("time") == 9_000_000)
+            await until(lambda: (of(values, "valve") or {}).get("time") == START + 9)
     valve = of(values, "valve")
-    assert valve["since"] == 5_000_000
+    assert valve["since"] == START + 5
     assert (valve["value"], valve["quality"], valve["reason"]) == (None, "BAD", "unit 7: exception 4")
 
 
@@ -149,7 +153,7 @@ async def test_the_newer_of_a_good_and_a_bad_reading_is_shown_whichever_is_read_
             assert (of(values, "press")["value"], of(values, "press")["reason"]) == (999.0, "range: 999 is above 120")
             assert of(values, "press")["since"] == of(values, "press")["time"]
             await letter(source, refused, "press", "older", arrived=later - 1)
-            await letter(source, refused, "oven", "no value", arrived=1)
+            await letter(source, refused, "oven", "no value", arrived=START + 1)
             await until(lambda: of(values, "oven"))
             assert of(values, "press")["reason"] == "range: 999 is above 120"
 
@@ -162,11 +166,21 @@ async def test_a_dead_letter_that_says_nothing_of_its_point_makes_it_not_bad(
     values, kafka, topic, refused, tmp_path, more
 ):
     async with Source(kafka, tmp_path) as source:
-        await letter(source, refused, "press", "again", arrived=1, **more)
-        await letter(source, refused, "oven", "no value", arrived=1)
+        await letter(source, refused, "press", "again", arrived=START + 1, **more)
+        await letter(source, refused, "oven", "no value", arrived=START + 1)
         async with looking(values):
             await until(lambda: of(values, "oven"))
         assert of(values, "press") is None
+
+
+async def test_what_was_bad_before_the_gateway_was_started_is_not_bad_for_ever(values, kafka, topic, refused, tmp_path):
+    """Its adapter would have said so again; the point may be gone from the configuration."""
+    async with Source(kafka, tmp_path) as source:
+        await letter(source, refused, "gone", "no value", arrived=START - 1)
+        await letter(source, refused, "oven", "no value", arrived=START)
+        async with looking(values):
+            await until(lambda: of(values, "oven"))
+        assert of(values, "gone") is None
 
 
 def test_what_one_partition_does_not_need_others_get():
