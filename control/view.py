@@ -19,6 +19,12 @@ RANK = {"HEALTHY": 0, "STARTING": 1, "DEGRADED": 2, "UNHEALTHY": 3, "FAILED": 4}
 CRITICAL = ("stream", "data_path/processing")
 """Branches whose failure makes the gateway UNHEALTHY; anything else makes it DEGRADED."""
 
+STARTS = {
+    "stream/broker": "Kafka starts, which takes some seconds",
+    "stream/topics": "looks for the topics of the stream, and makes those that are missing",
+}
+"""What is under way in components that say nothing of their start themselves."""
+
 RATE_WINDOW_S = 5.0
 READINGS = ("telemetry.raw", "telemetry.clean", "events.raw", "events.clean", "alarms.raw")
 """Topics that hold readings; sinks store windows besides."""
@@ -123,7 +129,9 @@ def problem(node: Node, names: Mapping[str, int] | None = None) -> dict[str, Any
     name = last_part(path)
     if names and names[name] > 1:
         name = path
-    reason = last_words(node.get("reason") or node.get("last_exit") or f"is {node.get('status')}")
+    reason = last_words(node.get("reason") or node.get("last_exit") or "")
+    if not reason:
+        reason = STARTS.get(path, "starts") if node["status"] == "STARTING" else f"is {node['status']}"
     return {
         "component": path,
         "status": node["status"],

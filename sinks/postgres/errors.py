@@ -38,7 +38,8 @@ _ADVICE = {
     "57014": "the statement took too long; see write_timeout, or what else the database is doing",
     "57P03": "it is starting up, shutting down or recovering; nobody need do anything",
     "40P01": "deadlock with another writer",
-    "42501": "grant it, or let the owner of the schema run the gateway once",
+    "42501": "grant it (tables that are there: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ... TO ...; those to be made: "
+    "GRANT USAGE, CREATE ON SCHEMA ... TO ...), or let the owner of the schema run the gateway once",
     "42P10": "a unique constraint of a table was dropped; restore it",
     "28P01": "check `password` and the user in `dsn`",
     "28000": "check the user in `dsn`: the role must exist there and may log in, and pg_hba.conf must let it in from here, "

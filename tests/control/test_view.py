@@ -156,3 +156,9 @@ def test_a_step_that_speaks_of_a_secret_says_where_it_was_read():
     assert told["causes"][0]["next_step"].endswith("'plc' was read from /data/secrets/plc")
     (other,) = view.health(tree(worker("data_path/adapters/a", "DEGRADED", next_step="wait", facts=facts)))["problems"]
     assert other["next_step"] == "wait"
+
+
+def test_a_component_that_starts_says_what_it_does():
+    (told,) = view.health(tree(worker("stream/broker", "STARTING")))["problems"]
+    assert told["reason"] == "Kafka starts, which takes some seconds"
+    assert view.health(tree(worker("data_path/sinks/s", "STARTING")))["problems"][0]["reason"] == "starts"
