@@ -34,8 +34,8 @@ export function bytes(n) {
 export function value(v) {
   if (v == null) return "–";
   if (typeof v !== "number") return String(v);
-  if (Number.isInteger(v)) return count(v);
   const size = Math.abs(v);
+  if (Number.isInteger(v) && size < 1e15) return count(v);
   return size >= 1e7 || size < 1e-3 ? v.toExponential(3) : v.toPrecision(6).replace(/\.?0+$/, "");
 }
 

@@ -81,6 +81,13 @@ def test_a_point_that_never_had_a_value_is_in_the_list_with_the_reason_and_since
     expect(row).to_contain_text("unit 7: exception 2")
 
 
+def test_a_value_beyond_reason_keeps_its_column(page, page_server):
+    """As of a point whose word order is wrong."""
+    page_server.note(readings("press_2", "speed", [8.99612809e35]))
+    row = page.locator("#values tbody tr", has_text="press_2")
+    expect(row).to_contain_text("8.996e+35")
+
+
 def test_dead_letters_are_counted_with_the_newest_reason_and_the_command(page):
     letters = page.get_by_label("Refused")
     expect(letters).to_contain_text("validator-0 152")
