@@ -10,13 +10,14 @@ export function Values({ values, terminal, now, leftOut, paused, pause }) {
   const [only, setOnly] = useState(false);
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (v) => (!only || tone(v.quality)) && words.every((w) => `${v.asset} ${v.parameter} ${v.quality} ${v.reason ?? ""}`.toLowerCase().includes(w));
+  const notGood = [...values.values()].filter((v) => tone(v.quality)).length;
   const found = [...values.values()].filter(fits).sort((a, b) => (a.key < b.key ? -1 : 1));
   return html`<section id="values" aria-label="Values">
     <h2>Values</h2>
     <div class="tools">
       <input id="search" type="search" placeholder="Search  ( / )" aria-label="Search values" value=${search} onInput=${(e) => setSearch(e.target.value)} />
       <button onClick=${pause} aria-pressed=${paused}>${paused ? "Go on" : "Pause"}</button>
-      <label><input type="checkbox" checked=${only} onChange=${() => setOnly(!only)} /> only not GOOD</label>
+      <label><input type="checkbox" checked=${only} onChange=${() => setOnly(!only)} /> only not GOOD${notGood ? ` (${count(notGood)})` : ""}</label>
       <span class="quiet">${found.length > ROWS_MAX ? `first ${ROWS_MAX} of ${count(found.length)} points; search for others` : `${count(found.length)} points`}${leftOut ? `; ${count(leftOut)} or more have no room here` : ""}</span>
       <span class="quiet">in a terminal: <code>${typed(terminal, "tail telemetry.clean")}</code></span>
     </div>

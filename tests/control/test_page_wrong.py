@@ -72,6 +72,7 @@ def test_each_cause_is_said_once_with_its_step_and_all_points_are_in_the_details
 
 
 def test_a_point_that_never_had_a_value_is_in_the_list_with_the_reason_and_since_when(page):
+    expect(page.locator("#values")).to_contain_text("only not GOOD (1)")
     page.keyboard.press("/")
     page.keyboard.type("exception 2")
     row = page.locator("#values tbody tr")
