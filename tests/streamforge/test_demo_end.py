@@ -64,6 +64,16 @@ class Terminal:
     def close(self):
         os.close(self._keys)
 
+    def kill(self):
+        """What a test that failed has left: the next one needs its data."""
+        if self._process.poll() is None:
+            family = self.family()
+            self._process.kill()
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self._process.wait()
+
     def ended(self, seconds):
         """The exit code, as a shell would show it."""
         deadline = time.monotonic() + seconds
@@ -85,13 +95,27 @@ def data():
         yield Path(directory) / "demo"
 
 
+@pytest.fixture
+def start(data):
+    """Starts demos over the same data, one after the other."""
+    started = []
+
+    def one():
+        started.append(Terminal(data))
+        return started[-1]
+
+    yield one
+    for demo in started:
+        demo.kill()
+
+
 def none_left(family, seconds):
     _, left = psutil.wait_procs(family, timeout=seconds)
     assert [p for p in left if p.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_kill_minus_nine_leaves_nobody_and_ctrl_c_of_the_next_finds_nothing_missing(data):
-    killed = Terminal(data)
+def test_kill_minus_nine_leaves_nobody_and_ctrl_c_of_the_next_finds_nothing_missing(start):
+    killed = start()
     killed.until(LIVE)
     family = killed.family()
     assert len(family) > 10
@@ -100,7 +124,7 @@ def test_kill_minus_nine_leaves_nobody_and_ctrl_c_of_the_next_finds_nothing_miss
     none_left(family, 30)
     killed.close()
 
-    demo = Terminal(data)
+    demo = start()
     demo.until(LIVE)
     family = demo.family()
     demo.type(CTRL_C)
@@ -111,8 +135,8 @@ def test_kill_minus_nine_leaves_nobody_and_ctrl_c_of_the_next_finds_nothing_miss
     demo.close()
 
 
-def test_a_second_ctrl_c_ends_it_without_the_comparison(data):
-    demo = Terminal(data)
+def test_a_second_ctrl_c_ends_it_without_the_comparison(start):
+    demo = start()
     demo.until("first reading stored")
     family = demo.family()
     demo.type(CTRL_C)
@@ -125,8 +149,8 @@ def test_a_second_ctrl_c_ends_it_without_the_comparison(data):
     demo.close()
 
 
-def test_a_closed_terminal_ends_it_in_order(data):
-    demo = Terminal(data)
+def test_a_closed_terminal_ends_it_in_order(start, data):
+    demo = start()
     demo.until("first reading stored")
     family = demo.family()
     demo.close()
