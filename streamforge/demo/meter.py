@@ -9,7 +9,6 @@ from typing import Any
 import psycopg2
 
 from actors.sink_figures import BOUNDS_MS
-from actors.surroundings import prefix
 from control import view
 from control.problems import Problem
 from streamforge.demo.parts import DemoFailed, Parts
@@ -131,29 +130,41 @@ class Meter:
         node = random.choice(nodes) if nodes else None  # noqa: S311 - no secret
         return (node["id"], node["pid"]) if node else None
 
-    def wait_until_drained(self, seconds: float) -> None:
-        """Until nothing waits and no counter moves any more. Raises DemoFailed."""
-        deadline, still, before = time.monotonic() + seconds, 0, None
+    def wait_until_drained(self, stuck_s: float, most_s: float) -> None:
+        """Until nothing waits and no counter moves any more. Raises DemoFailed when nothing has moved for `stuck_s`, or `most_s` are over."""
+        begun = moved = time.monotonic()
+        still, passed, tree = 0, None, None
         while still < STILL:
-            if time.monotonic() > deadline:
+            if min(moved + stuck_s, begun + most_s) < time.monotonic():
                 raise DemoFailed(
-                    f"the gateway has not drained within {seconds:.0f} s; see {prefix()} status --data {self._parts.gateway_data}"
+                    f"the gateway has not drained: {_what_waits(tree)}; its words are in {self._parts.data}"
                 )
             time.sleep(LOOK_EVERY_S)
             self._parts.check()
-            now = self._movement()
-            still = still + 1 if now is not None and now == before else 0
-            before = now
+            tree = self.tree()
+            now = _passed(tree) if tree else passed
+            if now != passed:
+                moved = time.monotonic()
+            still = still + 1 if tree and now == passed and not _waiting(tree) else 0
+            passed = now
 
-    def _movement(self) -> tuple[float, ...] | None:
-        """What has passed each hop so far; None while something still waits or does not answer."""
-        tree = self.tree()
-        if tree is None:
-            return None
-        flow = view.flow(tree, view.Rates())
-        if any(hop["status"] != "HEALTHY" or hop["lag"] is None for hop in (*flow["stages"], *flow["sinks"])):
-            return None
-        if any(hop["lag"] for hop in (*flow["stages"], *flow["sinks"])):
-            return None
-        names = ("read_total", "written_total", "stored_total", "readings_total")
-        return tuple(view.total(node.get("counters", {}), name) for node in view.workers(tree) for name in names)
+
+def _passed(tree: view.Node) -> tuple[float, ...]:
+    """What has passed each hop so far."""
+    names = ("read_total", "written_total", "stored_total", "readings_total")
+    return tuple(view.total(node.get("counters", {}), name) for node in view.workers(tree) for name in names)
+
+
+def _waiting(tree: view.Node) -> list[str]:
+    """The hops that are not done, in words."""
+    flow = view.flow(tree, view.Rates())
+    hops = (*flow["stages"], *flow["sinks"])
+    return [
+        f"{hop['name']} is {hop['status']}, lag {number(hop['lag'])}"
+        for hop in hops
+        if hop["status"] != "HEALTHY" or hop["lag"] != 0
+    ]
+
+
+def _what_waits(tree: view.Node | None) -> str:
+    return ", ".join(_waiting(tree)) or "it still moves" if tree else "it does not answer"

@@ -150,7 +150,7 @@ def newest(parts):
 def test_in_the_end_nothing_is_missing_and_nothing_doubled(parts, meter):
     """Last: the plant falls silent, all drains, and the stream is compared with the database, record by record."""
     parts.stop_plant()
-    meter.wait_until_drained(90)
+    meter.wait_until_drained(90, 90)
     found = compare(meter.bootstrap(), parts.partitions(), parts.historian.dsn, int(parts.begun * 1000))
     assert (found.missing, found.doubled) == (0, 0), found.sentences
     assert found.produced > 500
