@@ -33,6 +33,8 @@ from protocols.opcua.steps import STEPS
 from protocols.opcua.subscription import Subscription
 from protocols.opcua.watchdog import Watch
 
+ONE_ONLY = "the server has no room for a second subscription, so the one before ended first"
+
 
 class OpcUaAdapter(Adapter):
     version = "1.0.0"
@@ -64,17 +66,21 @@ class OpcUaAdapter(Adapter):
 
     async def _set_up(self, link: Link) -> None:
         self._inbox.put(failed(await resolve(link, self._items)))
+        had_less_room = False
         if any(item.config.mode == "subscribe" for item in self._items):
-            await self._subscribe(link)
+            had_less_room = await self._subscribe(link)
         groups = groups_of(self._items, time.monotonic())
         if groups:
             self._poller = Poller(link, groups, self._inbox, self._counters)
             self._start(self._poller.run, "polls")
-        self._caretaker = Caretaker(link, self._config, self._items, self._inbox, self._subscription)
+        self._caretaker = Caretaker(link, self._config, self._items, self._inbox, self._subscription, had_less_room)
         self._start(self._caretaker.run, "caretaker")
 
-    async def _subscribe(self, link: Link) -> None:
-        """First what the server kept of the subscription before, then a new one."""
+    async def _subscribe(self, link: Link) -> bool:
+        """First what the server kept of the subscription before, then a new one.
+
+        True if both were there for a while: a server may have refused some of the points for that.
+        """
         config, receipts = self._config, self._receipts
         self._subscription = made = Subscription(
             link, config, self._items, self._inbox, self._counters, receipts, self._watch
@@ -83,14 +89,25 @@ class OpcUaAdapter(Adapter):
             recovery = Recovery(link, config, receipts, self._counters, made.deliver, made.leave_hole, made.pending)
             await recovery.run()
             made.leave_hole(recovery.hole)
-            await made.create()  # before the one before ends, so that no sample falls between the two
+            await self._create(made, recovery)
             await recovery.finish()
             made.begin()  # before the old one is deleted: a kill between the two would leave a mark that leads nowhere
-            await recovery.delete()
+            had_less_room = await recovery.delete()
         except BaseException:
             await made.end()
             raise
         self._start(made.run, "subscription")
+        return had_less_room
+
+    async def _create(self, made: Subscription, recovery: Recovery) -> None:
+        """Before the one before ends, so that no sample falls between the two; but after that where the server takes one only."""
+        try:
+            await made.create()
+        except ua.UaStatusCodeError:
+            if made.id or not await recovery.make_room():
+                raise
+            made.leave_hole(ONE_ONLY)
+            await made.create()
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         task = asyncio.create_task(self._unless_refused(work, name), name=f"{self._config.id} {name}")

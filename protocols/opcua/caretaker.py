@@ -28,6 +28,8 @@ class Caretaker:
     items: list[Item]
     inbox: Inbox
     subscription: Subscription | None
+    hurries: bool = False
+    """What is missing now may be there in a moment: the first look is at once."""
     trouble: str | None = None
     """What the server says of itself, or that it did not answer."""
     _unanswered: int = 0
@@ -42,6 +44,8 @@ class Caretaker:
         }
         work = {"heartbeat": self._heartbeat, "renew": self.link.renew, "retry": self._retry}
         self._due = {name: time.monotonic() + wait for name, wait in every.items()}
+        if self.hurries:
+            self._due["retry"] = 0.0
         while True:
             name = min(self._due, key=self._due.__getitem__)
             await sleep(max(0.0, self._due[name] - time.monotonic()))

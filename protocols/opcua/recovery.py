@@ -100,10 +100,18 @@ class Recovery:
         while self.receipts.waiting and time.monotonic() < end:  # noqa: ASYNC110 - asked ten times a second, once a connect
             await asyncio.sleep(0.1)
 
-    async def delete(self) -> None:
-        """The old subscription, once the mark names the next one. Raises NotConnected."""
-        if self._old is not None:
-            await self.link.forget(self._old)
+    async def delete(self) -> bool:
+        """The old subscription, once the mark names the next one. False: there is none. Raises NotConnected."""
+        old, self._old = self._old, None
+        if old is not None:
+            await self.link.forget(old)
+        return old is not None
+
+    async def make_room(self) -> bool:
+        """For a server that has no room for the next one beside it: fetch the rest now, and delete it. False: it was none that took
+        the room. Raises NotConnected."""
+        await self.finish()
+        return await self.delete()
 
     async def _transfer(self, subscription: int) -> list[int] | None:
         """Take it over: the messages the server still keeps, or None."""
