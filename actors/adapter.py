@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_random_exponential
 
 from actors import logs, refusals
-from actors.adapter_causes import Since, tell
+from actors.adapter_causes import Since, reason, tell
 from actors.adapter_hold import Held, Hold
 from actors.adapter_log import TroubleLog
 from actors.adapter_records import DEAD_LETTERS, RecordMaker
@@ -307,7 +307,7 @@ class _Worker:
 
     def _log_trouble(self, own: Health) -> None:
         if own.degraded:
-            logs.get().warning("not everything can be read", adapter=self._config.id, reason="; ".join(own.degraded))
+            logs.get().warning("not everything can be read", adapter=self._config.id, reason=reason(own.causes))
         else:
             logs.get().info("everything can be read again", adapter=self._config.id)
 

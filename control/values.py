@@ -175,6 +175,7 @@ def reading(records: Records, row: int) -> dict[str, Any]:
     return {
         "asset": series.asset,
         "parameter": series.parameter,
+        "adapter": series.adapter_id,
         "value": records.value(row),
         "unit": series.unit,
         "quality": Quality(int(records.quality[row])).name,
@@ -190,7 +191,8 @@ def refused(letter: Document, record: Records | Document | None) -> dict[str, An
     if isinstance(record, Records):
         return reading(record, 0) | bad
     asset, parameter, at = fields["asset_id"], fields["parameter"], fields["arrived_at"]
-    return {"asset": asset, "parameter": parameter, "value": None, "unit": None, "time": at, **bad}
+    adapter = fields["stage"].rpartition("/")[2]
+    return {"asset": asset, "parameter": parameter, "adapter": adapter, "value": None, "unit": None, "time": at, **bad}
 
 
 def shares(there: dict[Partition, int], most: int) -> dict[Partition, int]:

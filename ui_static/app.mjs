@@ -144,7 +144,7 @@ function App() {
       <${Problems} problems=${state.health.problems} now=${now} select=${select} />
       <${Flow} flow=${state.flow} now=${now} select=${select} />
       <${Letters} letters=${state.health.dead_letters} now=${now} select=${select} />
-      <${Values} values=${values} terminal=${state.terminal} now=${now} leftOut=${state.points_left_out} paused=${paused} pause=${() => setPaused(!paused)} />
+      <${Values} values=${values} adapters=${state.flow.adapters} terminal=${state.terminal} now=${now} leftOut=${state.points_left_out} paused=${paused} pause=${() => setPaused(!paused)} />
       ${state.tree ? html`<${Tree} tree=${state.tree} terminal=${state.terminal} now=${now} selected=${selected} select=${select} />` : null}
     </main>
     ${node ? html`<${Drawer} node=${node} twins=${named(state.tree, node.id.split("/").pop())} terminal=${state.terminal} close=${() => select("")} />` : null}

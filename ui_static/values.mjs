@@ -5,13 +5,24 @@ import { clock, count, duration, tone, typed, value } from "./words.mjs";
 
 const ROWS_MAX = 200;
 
-export function Values({ values, terminal, now, leftOut, paused, pause }) {
+// What nobody reads any more is not GOOD, whatever it was last.
+function outdated(v, adapters) {
+  if (!adapters.size || v.quality === "BAD") return v;
+  const own = adapters.get(v.adapter);
+  if (own && own.status !== "FAILED") return v;
+  const reason = own ? `its adapter ${v.adapter} is FAILED: nobody reads it` : `no adapter ${v.adapter} is configured any more`;
+  return { ...v, quality: "STALE", reason, since: v.time };
+}
+
+export function Values({ values, adapters, terminal, now, leftOut, paused, pause }) {
   const [search, setSearch] = useState("");
   const [only, setOnly] = useState(false);
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (v) => (!only || tone(v.quality)) && words.every((w) => `${v.asset} ${v.parameter} ${v.quality} ${v.reason ?? ""}`.toLowerCase().includes(w));
-  const notGood = [...values.values()].filter((v) => tone(v.quality)).length;
-  const found = [...values.values()].filter(fits).sort((a, b) => (a.key < b.key ? -1 : 1));
+  const byName = new Map(adapters.map((a) => [a.name, a]));
+  const all = [...values.values()].map((v) => outdated(v, byName));
+  const notGood = all.filter((v) => tone(v.quality)).length;
+  const found = all.filter(fits).sort((a, b) => (a.key < b.key ? -1 : 1));
   return html`<section id="values" aria-label="Values">
     <h2>Values</h2>
     <div class="tools">

@@ -32,7 +32,7 @@ def large(page_server):
     page_server.tree(plant(50))
     for n in range(3000):
         quality = Quality.SUSPECT if n % 1000 == 999 else Quality.GOOD
-        page_server.note(readings(f"press_{n // 60:02d}", f"zone_{n % 60:02d}", [float(n)], quality))
+        page_server.note(readings(f"press_{n // 60:02d}", f"zone_{n % 60:02d}", [float(n)], quality, "line_00"))
     return page_server
 
 

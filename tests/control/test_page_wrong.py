@@ -45,6 +45,7 @@ def page(browser, page_server, request):
         "asset_id": "valve",
         "parameter": "flow",
         "arrived_at": at,
+        "stage": "data_path/adapters/presses",
         "reason": "unit 7: exception 2, " + "long " * 60,
     }
     page_server.values._show(at, refused(Document("dlq.telemetry", b"", "dead_letter", never), None))
@@ -87,6 +88,17 @@ def test_a_value_beyond_reason_keeps_its_column(page, page_server):
     page_server.note(readings("press_2", "speed", [8.99612809e35]))
     row = page.locator("#values tbody tr", has_text="press_2")
     expect(row).to_contain_text("8.996e+35")
+
+
+def test_what_nobody_reads_any_more_is_not_good(page, page_server):
+    row = page.locator("#values tbody tr", has_text="press_1")
+    expect(row).to_contain_text("GOOD")
+    parked = worker("data_path/adapters/presses", "FAILED", state="failed", reason="no key")
+    page_server.tree(branch("data_path", branch("data_path/adapters", parked)))
+    expect(row).to_contain_text("STALE")
+    expect(row).to_contain_text("its adapter presses is FAILED: nobody reads it")
+    page_server.tree(branch("data_path", branch("data_path/adapters", worker("data_path/adapters/another"))))
+    expect(row).to_contain_text("no adapter presses is configured any more")
 
 
 def test_dead_letters_are_counted_with_the_newest_reason_and_the_command(page):

@@ -47,10 +47,12 @@ def branch(path: str, *children: dict[str, Any]) -> dict[str, Any]:
     return {**worker(path), "role": "supervisor", "strategy": "one_for_one", "children": list(children)}
 
 
-def readings(asset: str, parameter: str, numbers: list[float], quality: Quality = Quality.GOOD) -> Records:
+def readings(
+    asset: str, parameter: str, numbers: list[float], quality: Quality = Quality.GOOD, adapter: str = "presses"
+) -> Records:
     """Readings of now, as a decoder would give them."""
     n, now = len(numbers), time.time_ns() // 1000
-    series = Series(asset, parameter, "bar", Classification.TELEMETRY, "a", "1", None, "g")
+    series = Series(asset, parameter, "bar", Classification.TELEMETRY, adapter, "1", None, "g")
     times = np.full(n, now, np.int64)
     return Records(
         "telemetry.clean", 0, [series], np.arange(n, dtype=np.int64), times, np.zeros(n, np.int32), times, times,
