@@ -28,6 +28,7 @@ from protocols.contract import BadConfig, NotConnected
 from protocols.opcua import messages, quality
 from protocols.opcua.client import Session, new_client
 from protocols.opcua.config import OpcUaConfig
+from protocols.opcua.deadline import within
 from protocols.opcua.identity import Identity, check_server, pinned
 
 _MODES = {"sign": ua.MessageSecurityMode.Sign, "sign_and_encrypt": ua.MessageSecurityMode.SignAndEncrypt}
@@ -112,7 +113,7 @@ class Link:
 
     async def _translated(self, call: Any, name: str, deadline: float | None = -1) -> Any:
         try:
-            async with asyncio.timeout(self.config.request_timeout if deadline == -1 else deadline):
+            async with within(self.config.request_timeout if deadline == -1 else deadline):
                 return await call
         except TimeoutError:
             wait = self.config.request_timeout
@@ -158,7 +159,7 @@ class Link:
         transport = protocol and protocol.transport
         agreed = False
         with suppress(Exception):
-            async with asyncio.timeout(_CLOSE_S):
+            async with within(_CLOSE_S):
                 stands = transport is not None and not transport.is_closing()
                 await self.session.close_session(delete_subscriptions)
                 agreed = stands
@@ -175,7 +176,7 @@ async def open_link(config: OpcUaConfig, identity: Identity | None) -> Link:
     messages.LAST_WORDS.take()
     step = _Step(config, identity)
     try:
-        async with asyncio.timeout(config.connect_timeout):
+        async with within(config.connect_timeout):
             certificate, warnings = None, list[str]()
             if identity is not None:
                 certificate, warnings = await _server_certificate(step, identity)
@@ -201,7 +202,7 @@ async def open_link(config: OpcUaConfig, identity: Identity | None) -> Link:
 async def _if_not_none(config: OpcUaConfig) -> str:
     """What a server offers that refuses to talk without security; for a message, so its own failure is none."""
     with suppress(Exception):
-        async with asyncio.timeout(config.request_timeout):
+        async with within(config.request_timeout):
             offered = await _endpoints(config)
         if all(e.SecurityPolicyUri != _NONE for e in offered):
             return f". The server does not offer security None; it offers {_offers(offered)}"
