@@ -28,7 +28,7 @@ def hangs_up(device, meanwhile=None):
 async def test_a_device_that_needs_a_moment_for_the_next_connection_is_read_without_a_loss(not_ready):
     async with caller(response_timeout=TIME_FOR_AN_ANSWER) as (one, device):
         device.reply = hangs_up(device, not_ready)
-        await one.until(lambda: len(device.requests) >= 10, seconds=10)
+        await one.until(lambda: len(device.requests) >= 10)
         assert (one.losses, one.reasons(), one.wrong()) == ([], set(), [])
 
 
