@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Self
 
+from actors import guard
 from streamforge.demo.historian import Historian
 from streamforge.system import free_ports
 
@@ -25,7 +27,8 @@ class Plant:
         self._simulator: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._simulator = subprocess.Popen([sys.executable, "-m", "bench.modbus_load", str(self.modbus)])
+        command, parent = [sys.executable, "-m", "bench.modbus_load", str(self.modbus)], os.getpid()
+        self._simulator = subprocess.Popen(command, preexec_fn=lambda: guard.die_with(parent))
         self.historian.start()
         return self
 
