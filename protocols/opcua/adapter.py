@@ -107,6 +107,7 @@ class OpcUaAdapter(Adapter):
             if made.id or not await recovery.make_room():
                 raise
             made.leave_hole(ONE_ONLY)
+            made.send_again()
             await made.create()
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

@@ -315,7 +315,7 @@ class Subscription:
         silence = f"neither values nor keep-alives for {self.watch.bound:.3g} s"
         self.counters["silences"] += 1
         if action is Action.REPUBLISH:
-            self._send_again()
+            self.send_again()
             self.trouble = f"{silence}; asked again"
             await self._republish()
         elif action is Action.RECREATE:
@@ -327,7 +327,8 @@ class Subscription:
         else:
             raise SilentServer(f"{self.config.endpoint}: {silence}, in a new session too")
 
-    def _send_again(self) -> None:
+    def send_again(self) -> None:
+        """Publish requests under way may speak of the subscription before: others are sent, and an error of these counts no more."""
         for task in self._given_up:
             task.cancel()
         self._given_up, self.pending, self._hold_until = self.pending, set(), 0
@@ -340,7 +341,7 @@ class Subscription:
             bound = await self._replace()
             self.leave_hole(why)
             self.watch = replace(self.watch, since=_now(), bound=bound)
-            self._send_again()
+            self.send_again()
             await self._monitor_all()
         except ua.UaStatusCodeError as refused:
             words = quality.words(refused.code)

@@ -69,6 +69,7 @@ async def test_a_server_with_room_for_one_subscription_hands_over_and_then_takes
     seen = await readings(second, 102.0)
     await write(plant, 103)
     seen += await readings(second, 103.0)
+    assert "subscriptions_recreated" not in second.health().counters
     await second.close()
     temp = [r for r in seen if r.point.parameter == "Temp"]
     assert [r.value for r in temp] == [101.0, 102.0, 103.0]
