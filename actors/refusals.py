@@ -1,4 +1,5 @@
-"""The newest thing a component refused, as a fact of it: so that people see the reason and not only a count. The whole is a dead letter."""
+"""Where what a component refused goes as a dead letter, and the newest as a fact of the component: so that people see the reason and not
+only a count."""
 
 from __future__ import annotations
 
@@ -9,6 +10,11 @@ from actors.context import Context
 
 FACT = "last_refused"
 REASON_MAX = 500
+
+
+def letters_of(topic: str) -> str:
+    """Where the dead letters of a topic go."""
+    return "dlq.events" if topic.startswith(("events.", "alarms.")) else "dlq.telemetry"
 
 
 def note(context: Context, letters: str, rule: str, reason: str, asset: str | None, parameter: str | None, **more: Any) -> None:  # fmt: skip

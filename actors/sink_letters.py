@@ -53,10 +53,12 @@ class Letters:
         self._context.count(f'refused_total{{rule="{kind}"}}', len(new))
         last = new[-1]
         place = {"topic": last.topic, "partition": last.partition, "offset": last.offset}
-        refusals.note(self._context, letters_of(last.topic), kind, last.reason, last.asset, last.parameter, **place)
+        refusals.note(
+            self._context, refusals.letters_of(last.topic), kind, last.reason, last.asset, last.parameter, **place
+        )
 
     def _letter(self, kind: str, r: RefusedRecord) -> Parcel:
-        topic = letters_of(r.topic)
+        topic = refusals.letters_of(r.topic)
         room = RECORD_BYTES - 5 * REASON_MOST
         reason = r.reason[:REASON_MOST]
         if len(r.wire) > room:
@@ -83,8 +85,3 @@ class Letters:
             finally:
                 await consumer.stop()
         return marks
-
-
-def letters_of(topic: str) -> str:
-    """Where the dead letters of a topic go."""
-    return "dlq.events" if topic.startswith(("events.", "alarms.")) else "dlq.telemetry"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors import refusals
 from pipeline.contract import Judged, Outputs, Refused
 from schemas.records import Document, Poison
 from stream.codec import Codec, dead_letter
@@ -50,7 +51,9 @@ class Writer:
         for at, value in enumerate(values):
             if len(value) > RECORD_BYTES:
                 reason = f"too_large: {len(value)} bytes with its reasons; at most {RECORD_BYTES} fit the stream"
-                outputs.refused.append(Refused(letters_of(records.topic), records, int(rows[at]), "too_large", reason))
+                outputs.refused.append(
+                    Refused(refusals.letters_of(records.topic), records, int(rows[at]), "too_large", reason)
+                )
         keys = [parcel.keys[at] for at in fits]
         return Parcel(parcel.topic, parcel.partition, keys, [values[at] for at in fits], [stamps[at] for at in fits])
 
@@ -84,7 +87,7 @@ class Writer:
     def _poison_letter(self, found: Poison) -> Document:
         original, reason = _cut(found.wire, found.reason.removeprefix(POISON))
         return dead_letter(
-            letters_of(found.topic), stage=self._stage, rule=poison_rule(found), reason=reason,
+            refusals.letters_of(found.topic), stage=self._stage, rule=poison_rule(found), reason=reason,
             source=(found.topic, found.partition, found.offset), arrived_at=found.arrived,
             original=original, config_version=self._version,
         )  # fmt: skip
@@ -96,17 +99,12 @@ def refusal(refused: Refused) -> Refusal:
 
 
 def poison_refusal(found: Poison) -> Refusal:
-    return letters_of(found.topic), poison_rule(found), found.reason.removeprefix(POISON), None, None
+    return refusals.letters_of(found.topic), poison_rule(found), found.reason.removeprefix(POISON), None, None
 
 
 def poison_rule(found: Poison) -> str:
     """poison: it ended its worker. decode: it could not be decoded."""
     return "poison" if found.reason.startswith(POISON) else "decode"
-
-
-def letters_of(topic: str) -> str:
-    """Where what could not be decoded goes."""
-    return "dlq.events" if topic.startswith("events.") else "dlq.telemetry"
 
 
 def _cut(original: bytes, reason: str) -> tuple[bytes, str]:
