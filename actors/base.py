@@ -218,6 +218,7 @@ class Actor(thespian.Actor):  # type: ignore[misc]
 
     def fork(self, actor: type[Actor]) -> tuple[Address, BaseProcess]:
         """Start a child in a process of its own. Its handle tells pid, life and exit code."""
+        guard.forget_lookups()
         address = self.createActor(actor)
         return address, self._myRef._child_procs[-1].childProc
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,19 @@ from typing import Any
 import structlog
 
 from actors import refusals, stage_start
+from actors.cadence import Cadence
 from actors.context import Context, Status
 from actors.io_actor import IoActor
 from actors.stage_doubt import Doubt, Range
+from actors.stage_kinds import STAGES
 from actors.stage_outputs import POISON, Refusal, Writer, poison_refusal, poison_rule, refusal
 from actors.stage_read import read_between
 from actors.stage_snapshots import Shelf
 from actors.stage_start import OffTheLog
 from actors.stream_silence import Silence, tell
 from actors.surroundings import command
-from pipeline.contract import Outputs, Stage
-from schemas.gateway import ProcessingConfig, Rule
+from pipeline.contract import Outputs
+from schemas.gateway import ProcessingConfig
 from schemas.records import Poison
 from stream.codec import Codec, SchemaIds
 from stream.codec.read import Message
@@ -64,6 +65,8 @@ class Round:
     counters: Counter[str] = field(default_factory=Counter)
     offsets: dict[Partition, int] = field(default_factory=dict)
     read: int = 0
+    judging_s: float = 0.0
+    """How long judging them took."""
     refused: Refusal | None = None
     """The last one."""
     passed: bool = False
@@ -88,22 +91,6 @@ async def run(context: Context) -> None:
         await worker.give_up()
         raise
     await worker.close()
-
-
-def validator(config: dict[str, Any]) -> Stage:
-    from pipeline.validator import Validator
-
-    return Validator([Rule.model_validate(rule) for rule in config["rules"]])
-
-
-def aggregator(config: dict[str, Any]) -> Stage:
-    from pipeline.aggregator import Aggregator
-
-    lateness = ProcessingConfig.model_validate(config["processing"]).lateness
-    return Aggregator(config["aggregates"], lateness)
-
-
-STAGES: dict[str, Callable[[dict[str, Any]], Stage]] = {"validator": validator, "aggregator": aggregator}
 
 
 class Worker:
@@ -131,7 +118,7 @@ class Worker:
         """The offsets for which each partition's newest snapshot stands."""
         self._snapshot_due: dict[int, float] = {}
         self._lag_due = 0.0
-        self._silence = Silence()
+        self._cadence, self._silence = Cadence(self._settings.transaction_every), Silence()
 
     # Opening: fence, restore, replay.
 
@@ -243,15 +230,19 @@ class Worker:
     async def _round(self, committing: asyncio.Task[None] | None) -> Round:
         """What comes within one transaction's time, and until the one before is committed; judged and encoded."""
         one = Round()
-        end = time.monotonic() + self._settings.transaction_every
+        began = time.monotonic()
+        end = began + self._cadence.gather_s
         while one.read < TRANSACTION_MAX and not self._context.stopping.is_set():
             left = end - time.monotonic()
             if left <= 0 and (committing is None or committing.done()):
                 break
             for place, messages in (await self._gather(max(left, COMMITTING_POLL_S))).items():
+                judged_at = time.monotonic()
                 await self._judge(place, messages, one)
+                one.judging_s += time.monotonic() - judged_at
                 one.read += len(messages)
                 one.offsets[place] = self._read_to[place] = messages[-1].offset + 1
+        self._cadence.worked(one.judging_s, time.monotonic() - began)
         self._keep(one, self._stage.tick(time.time_ns() // 1000))
         self._take_snapshot(one)
         return one

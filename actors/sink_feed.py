@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from actors.cadence import Cadence
 from actors.context import Context
 from actors.sink_doubt import GivenDoubt, Span
 from actors.sink_pace import Pace
@@ -98,6 +99,7 @@ class Feed:
         self._committed: Offsets = {}
         self._taken_at = self._looked_at = self._moved_on_at = 0.0
         self._waiting_since_ms: int | None = None
+        self._cadence, self._busy_s = Cadence(config.flush_every), 0.0
         self.pace, self.silence = Pace(config.flush_every), Silence()
         self.most = config.batch_records
         """Most records of one batch; the owner lowers it for a destination that cannot take so many in its time."""
@@ -230,12 +232,13 @@ class Feed:
         if self._full(self._next):
             return 0.0
         if self._next.total:
-            return max(self._next.began + GATHER_S, self._taken_at + self._config.flush_every)
+            return max(self._next.began + GATHER_S, self._taken_at + self._cadence.gather_s)
         return 0.0 if self._next.offsets else None
 
     def _hand_over(self, now: float) -> Filled:
         filled, self._next = self._next, Filled()
         self._decode(filled)
+        self._cadence.worked(self._busy_s, now - self._taken_at)
         self._in_hand, self._taken_at = filled, now
         self._room.set()
         return filled
@@ -246,6 +249,7 @@ class Feed:
         self._delivered |= filled.offsets
         self.given.passed(self._delivered)
         self._moved_on_at = time.monotonic()
+        self._busy_s = self._moved_on_at - self._taken_at
         suspects = self._doubt.suspects
         if suspects and self._delivered.get((suspects.topic, suspects.partition), 0) >= suspects.next:
             self._doubt.passed()

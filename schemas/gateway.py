@@ -289,8 +289,8 @@ class ProcessingConfig(Model):
     validators: Annotated[int, Field(ge=1, le=32)] = 1
     """Worker processes that share the partitions."""
     aggregators: Annotated[int, Field(ge=1, le=32)] = 1
-    transaction_every: Annotated[Duration, between("1ms", "10s")] = 0.1
-    """One transaction each so often."""
+    transaction_every: Annotated[Duration, between("1ms", "10s")] = 0.05
+    """One transaction each so often; half as often while a worker's time is filled with judging."""
     snapshot_every: Annotated[Duration, between("100ms", "1h")] = 10
     lateness: Annotated[MaybeZeroDuration, between("0s", "1h")] = 60
     """How much older than its point's newest, by device time, a reading may be and still change its window; at most 1h, since all readings
@@ -320,8 +320,8 @@ class SinkConfig(Model):
     """Most records in one batch."""
     batch_bytes: Annotated[Size, between("64 KiB", "1 GiB")] = 16 * 2**20
     """Most bytes of records in one batch, which bounds the sink's memory."""
-    flush_every: Annotated[Duration, between("1ms", "1h")] = 0.1
-    """How often a batch is written while records trickle in; a full one is written at once."""
+    flush_every: Annotated[Duration, between("1ms", "1h")] = 0.05
+    """How often a batch is written while records trickle in, half as often while writing fills the time; a full one is written at once."""
 
     @together
     def _topics_once(self) -> Unfit:
