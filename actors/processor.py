@@ -10,6 +10,7 @@ Not responsible for what a stage decides (pipeline/), how its outputs become rec
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,11 +20,13 @@ from typing import Any
 import structlog
 
 from actors import refusals, stage_start
+from actors.base import Address
 from actors.cadence import Cadence
 from actors.context import Context, Status
 from actors.io_actor import IoActor
+from actors.messages import Start
 from actors.stage_doubt import Doubt, Range
-from actors.stage_kinds import STAGES
+from actors.stage_kinds import NICE, STAGES
 from actors.stage_outputs import POISON, Refusal, Writer, poison_refusal, poison_rule, refusal
 from actors.stage_read import read_between
 from actors.stage_snapshots import Shelf
@@ -388,3 +391,7 @@ class ProcessorActor(IoActor):
     """The workers `data_path/processing/<stage>-<n>`."""
 
     main = staticmethod(run)
+
+    def on_start(self, order: Start, sender: Address) -> None:
+        os.nice(NICE.get(order.config["stage"], 0))
+        super().on_start(order, sender)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -68,6 +69,17 @@ def test_tree_shows_who_runs(parts, meter):
     assert "└─" in streamforge(parts, "tree").stdout
     tree = json.loads(streamforge(parts, "tree", "--json").stdout)
     assert [c["id"] for c in tree["children"]] == ["control_path", "stream", "data_path"]
+
+
+def test_windows_give_way_to_the_readings_under_way(parts, meter):
+    def niceness(name):
+        return psutil.Process(pid_of(meter, f"data_path/processing/{name}") or 0).nice()
+
+    def gives_way():
+        with suppress(psutil.NoSuchProcess):  # killed by the chaos just now
+            return niceness("aggregator-0") > niceness("validator-0")
+
+    wait_until(gives_way, 30)
 
 
 def test_tail_shows_readings_as_the_specification_does(parts, meter):
