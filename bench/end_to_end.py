@@ -22,7 +22,7 @@ from actors import guard
 from bench import plant
 from bench.naive_run import naive_step
 from bench.usage import UsageMeter, family
-from control import view
+from control import rates, view
 from control.problems import Problem
 from stream.broker.ports import free_pair
 from streamforge.client import Gateway
@@ -79,7 +79,7 @@ class Running:
 
 
 def total(tree: view.Node, counter: str, branch: str = "") -> float:
-    return sum(view.total(n.get("counters", {}), counter) for n in view.workers(tree) if branch in n["id"])
+    return sum(rates.total(n.get("counters", {}), counter) for n in view.workers(tree) if branch in n["id"])
 
 
 def watched(running: Running, seconds: float) -> list[tuple[float, float, float]]:
@@ -101,7 +101,7 @@ def slope(seen: list[tuple[float, float, float]], column: int) -> float:
 
 
 def lag(tree: view.Node) -> float:
-    return sum(view.total(n.get("gauges", {}), "lag") for n in view.workers(tree))
+    return sum(rates.total(n.get("gauges", {}), "lag") for n in view.workers(tree))
 
 
 def buckets(tree: view.Node) -> dict[float, float]:

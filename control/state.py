@@ -14,6 +14,7 @@ from control import view
 from control.branches import told
 from control.json_safe import json_text
 from control.problems import Kind, Problem
+from control.rates import Rates
 from control.readers import Seats
 from control.values import Values
 
@@ -36,7 +37,7 @@ class State:
     tree: view.Node | None = None
     reported: float = 0.0
     """Monotonic seconds of the newest report."""
-    rates: view.Rates = field(default_factory=view.Rates)
+    rates: Rates = field(default_factory=Rates)
     _frame: tuple[float, str] = (float("-inf"), "")
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class State:
 
     def take(self, tree: view.Node) -> None:
         self.tree, self.reported = told(tree), time.monotonic()
-        self.rates.take(self.reported, self.tree)
+        self.rates.take(view.workers(self.tree))
 
     def alive(self) -> bool:
         return self.tree is not None and time.monotonic() - self.reported < REPORT_OLD_S

@@ -6,12 +6,13 @@ facts, children and so on.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actors.surroundings import command, log_place
 from actors.traces import last_words
+from control.rates import Rates, total
 
 Node = dict[str, Any]
 
@@ -25,7 +26,6 @@ STARTS = {
 }
 """What is under way in components that say nothing of their start themselves."""
 
-RATE_WINDOW_S = 5.0
 READINGS = ("telemetry.raw", "telemetry.clean", "events.raw", "events.clean", "alarms.raw")
 """Topics that hold readings; sinks store windows besides."""
 
@@ -39,32 +39,6 @@ def walk(node: Node) -> Iterator[Node]:
 
 def workers(tree: Node) -> list[Node]:
     return [node for node in walk(tree) if node["role"] == "worker"]
-
-
-def total(counters: dict[str, float], name: str) -> float:
-    """A counter over all its labels: `rejects_total` and `rejects_total{rule="range"}`."""
-    return sum(value for key, value in counters.items() if key == name or key.startswith(name + "{"))
-
-
-class Rates:
-    """Counters a second over the last seconds; a counter that fell was restarted and counts from nought."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, dict[str, dict[str, float]]]] = deque()
-
-    def take(self, at: float, tree: Node) -> None:
-        """Remember the counters of a new report; `at` in monotonic seconds."""
-        self._seen.append((at, {node["id"]: dict(node.get("counters", {})) for node in workers(tree)}))
-        while len(self._seen) > 2 and self._seen[1][0] <= at - RATE_WINDOW_S:
-            self._seen.popleft()
-
-    def of(self, path: str, name: str) -> float:
-        """Counts a second of one component."""
-        if len(self._seen) < 2:
-            return 0.0
-        (start, before), (end, after) = self._seen[0], self._seen[-1]
-        was, now = total(before.get(path, {}), name), total(after.get(path, {}), name)
-        return max(0.0, (now - was if now >= was else now) / max(end - start, 1e-3))
 
 
 def health(tree: Node | None) -> dict[str, Any]:

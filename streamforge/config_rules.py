@@ -9,15 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.gateway import Interval, Match, secret_name
 from schemas.mistakes import Where, as_text, shown
+from stream.topics import TOPICS
 from streamforge.config_problems import Problem
 from streamforge.yaml_source import Source
 
 INTERVALS: tuple[str, ...] = Interval.__args__  # type: ignore[attr-defined]
 PASSWORDS = ("password",)
+TELEMETRY = "TELEMETRY"
+LEAVES_AS = {TELEMETRY: "telemetry.clean", "EVENT": "events.clean", "ALARM": "alarms.raw"}
+"""The topic from which a sink delivers the readings of a class."""
 SECRET_LIKE = re.compile(r"\$\{|\$?\{\s*secrets?\s*[:.]|\$secrets?\b|^secrets?:|<secret", re.IGNORECASE)
 """What somebody wrote who meant a reference to a secret."""
 
@@ -31,7 +35,7 @@ def problems(source: Source) -> list[Problem]:
         *_secrets(source),
         *_log_points(source),
     ]
-    return [*found, *_idle(source), *_rules_for_nobody(source)]
+    return [*found, *_idle(source), *_rules_for_nobody(source), *_delivered_nowhere(source)]
 
 
 def entries(source: Source, section: str) -> Iterator[tuple[Where, dict[str, Any]]]:
@@ -81,8 +85,18 @@ def _unmade_windows(source: Source) -> Iterator[Problem]:
                 yield _problem(source, (*place, "topics", i), text, topic)
 
 
-def points(source: Source) -> Iterator[tuple[str, Where, str | None, str | None]]:
-    """Adapter, place, asset and parameter of every point of the adapters that run, `defaults` included; None for what cannot be told."""
+class Point(NamedTuple):
+    """As it stands in the file, `defaults` included; None for what cannot be told."""
+
+    adapter: str
+    where: Where
+    asset: str | None
+    parameter: str | None
+    classification: str | None
+
+
+def points(source: Source) -> Iterator[Point]:
+    """Of the adapters that run."""
     for place, entry in entries(source, "adapters"):
         if entry.get("enabled") is False:
             continue
@@ -95,9 +109,10 @@ def points(source: Source) -> Iterator[tuple[str, Where, str | None, str | None]
         for where, holder, given in holders:
             for i, point in enumerate(_listed(holder, "points")):
                 whole = {**given, **point} if isinstance(point, dict) else {}
-                asset, parameter = whole.get("asset"), whole.get("parameter")
-                name = parameter if isinstance(parameter, str) else None
-                yield str(entry.get("id")), (*where, "points", i), asset if isinstance(asset, str) else None, name
+                names = (whole.get("asset"), whole.get("parameter"), whole.get("classification", TELEMETRY))
+                yield Point(
+                    str(entry.get("id")), (*where, "points", i), *(n if isinstance(n, str) else None for n in names)
+                )
 
 
 def _listed(holder: Any, name: str) -> list[Any]:
@@ -109,7 +124,7 @@ def _listed(holder: Any, name: str) -> list[Any]:
 def _one_name_twice(source: Source) -> Iterator[Problem]:
     """Points of two adapters under one name would be one series in the database; within an adapter its own model looks."""
     first: dict[tuple[str, str], tuple[str, Where]] = {}
-    for adapter, place, asset, parameter in points(source):
+    for adapter, place, asset, parameter, _ in points(source):
         if asset is None or parameter is None or "{" in asset + parameter:
             continue
         owner, where = first.setdefault((asset, parameter), (adapter, place))
@@ -176,21 +191,36 @@ def _rules_for_nobody(source: Source) -> Iterator[Problem]:
         if (
             isinstance(match, dict)
             and set(match) <= set(Match.model_fields)
-            and not any(_matches(match, *one) for one in known)
+            and not any(_matches(match, one) for one in known)
         ):
             text = f"{shown(match)} matches no point of this file; right would be names of its points, with * for any"
             yield _problem(source, (*place, "match"), text, match, warning=True)
 
 
+def _delivered_nowhere(source: Source) -> Iterator[Problem]:
+    """Readings of a class that no sink takes: they would be looked for in the database in vain."""
+    several = [entry for _, entry in entries(source, "sinks") if entry.get("enabled") is not False]
+    topics = [str(topic) for entry in several for topic in _listed(entry, "topics")]
+    if not topics or not {topic.name for topic in TOPICS}.issuperset(topics):
+        return
+    taken = {topic.partition(".")[0] for topic in topics}
+    for name, topic in LEAVES_AS.items():
+        places = [point.where for point in points(source) if point.classification == name]
+        if places and topic.partition(".")[0] not in taken:
+            more = f", with {len(places) - 1} more," if len(places) > 1 else ""
+            text = f"is{more} of class {name}, and no sink has {topic} among its topics: such readings stay in the local stream"
+            yield _problem(source, places[0], f"{text}; right would be a sink with {topic}", warning=True)
+
+
 def _names_come_later(source: Source) -> bool:
     """Whether there are points that are named by what comes in, or whose names are wrong in the file."""
-    if any(asset is None or parameter is None or "{" in asset + parameter for _, _, asset, parameter in points(source)):
+    if any(p.asset is None or p.parameter is None or "{" in p.asset + p.parameter for p in points(source)):
         return True
     around = [entry for _, entry in entries(source, "adapters")]
     holders = [*around, *(one for entry in around for one in _listed(entry, "subscriptions"))]
     return any("parameters" in one or not (_listed(one, "points") or _listed(one, "subscriptions")) for one in holders)
 
 
-def _matches(match: dict[str, Any], adapter: str, _place: Where, asset: str | None, parameter: str | None) -> bool:
-    given = {"adapter": adapter, "asset": asset or "", "parameter": parameter or ""}
+def _matches(match: dict[str, Any], point: Point) -> bool:
+    given = {"adapter": point.adapter, "asset": point.asset or "", "parameter": point.parameter or ""}
     return all(fnmatchcase(value, str(match.get(name, "*"))) for name, value in given.items())

@@ -11,6 +11,7 @@ import psycopg2
 from actors.sink_figures import BOUNDS_MS
 from control import view
 from control.problems import Problem
+from control.rates import Rates, total
 from streamforge.demo.parts import DemoFailed, Parts
 from streamforge.tables import number
 
@@ -152,12 +153,12 @@ class Meter:
 def _passed(tree: view.Node) -> tuple[float, ...]:
     """What has passed each hop so far."""
     names = ("read_total", "written_total", "stored_total", "readings_total")
-    return tuple(view.total(node.get("counters", {}), name) for node in view.workers(tree) for name in names)
+    return tuple(total(node.get("counters", {}), name) for node in view.workers(tree) for name in names)
 
 
 def _waiting(tree: view.Node) -> list[str]:
     """The hops that are not done, in words."""
-    flow = view.flow(tree, view.Rates())
+    flow = view.flow(tree, Rates())
     hops = (*flow["stages"], *flow["sinks"])
     return [
         f"{hop['name']} is {hop['status']}, lag {number(hop['lag'])}"

@@ -5,6 +5,7 @@ import pytest
 from control import view
 from control.json_safe import json_safe
 from control.metrics import render
+from control.rates import Rates
 
 
 def worker(path, status="HEALTHY", **more):
@@ -79,21 +80,12 @@ def test_the_next_step_is_the_workers_own_if_it_has_one(node, step):
     assert step in view.health(tree(node))["next_step"]
 
 
-def test_rates_are_per_second_and_survive_a_restart():
-    rates = view.Rates()
-    for second, count in enumerate([0, 100, 200]):
-        rates.take(float(second), tree(worker("data_path/adapters/a", counters={'readings_total{x="1"}': count})))
-    assert rates.of("data_path/adapters/a", "readings_total") == pytest.approx(100)
-    rates.take(3.0, tree(worker("data_path/adapters/a", counters={'readings_total{x="1"}': 60})))
-    assert 0 < rates.of("data_path/adapters/a", "readings_total") <= 60
-
-
 def test_the_flow_lists_each_kind_in_the_order_of_the_tree():
     nodes = [
         worker("data_path/sinks/s", gauges={"lag": 7}) | {"pid": 4242},
         worker("data_path/adapters/a", counters={"rejects_total": 2}),
     ]
-    flow = view.flow(tree(*nodes), view.Rates())
+    flow = view.flow(tree(*nodes), Rates())
     assert flow["sinks"][0]["lag"] == 7
     assert flow["adapters"][0]["rejected"] == 2
 
@@ -103,7 +95,7 @@ def test_what_waits_is_not_shown_as_nothing_while_nobody_counts_it(branch):
     """A sink that is parked, or has not asked the stream yet, has all of it before it."""
     parked = worker(f"data_path/{branch}/parked", status="FAILED", gauges={'lag{topic="t"}': 0}) | {"pid": None}
     nodes = [parked, worker(f"data_path/{branch}/young", gauges={"lag_s": 0}) | {"pid": 4242}]
-    flow = view.flow(tree(*nodes), view.Rates())
+    flow = view.flow(tree(*nodes), Rates())
     assert [hop["lag"] for kind in ("stages", "sinks") for hop in flow[kind]] == [None, None]
 
 

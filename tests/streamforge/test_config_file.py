@@ -30,7 +30,7 @@ rules:
   - {match: {parameter: "*_temperature"}, rate_of_change: {max_per_second: 5, quality: SUSPECT}}
 aggregates: [1s, 10s, 1min, 1hour]
 sinks:
-  - {id: historian, type: postgres, dsn: "postgresql://db/plant", password: "${secret:historian}", topics: [telemetry.clean, telemetry.1min]}
+  - {id: historian, type: postgres, dsn: "postgresql://db/plant", password: "${secret:historian}", topics: [telemetry.clean, events.clean, telemetry.1min]}
 """
 
 

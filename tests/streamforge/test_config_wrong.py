@@ -129,6 +129,10 @@ WRONG = [
     (START + MODBUS + "processing: {validators: 20}\n", "10: warning: processing.validators: ", "right would be at most 12"),
     (START + MODBUS + 'rules:\n  - {match: {parameter: "*_temp"}, range: {max: 5}}\n', "11: warning: rules[0].match: ", "matches no point"),
     (changed(MODBUS, "    host", "    enabled: false\n    host"), "2: warning: adapters: ", "nothing is read"),
+    (START + MODBUS.replace("int16}", "int16, classification: EVENT}") + SINK, "8: warning: adapters[0].points[0]: ",
+     "is, with 1 more, of class EVENT, and no sink has events.clean among its topics: such readings stay in the local stream; right would be a sink with events.clean"),
+    (changed(MODBUS, "int16}\n", "int16, classification: ALARM}\n") + SINK.replace("telemetry.clean", "events.clean, telemetry.1s"), "8: warning: adapters[0].points[0]: ", "alarms.raw"),
+    (START + MODBUS + SINK.replace("telemetry.clean", "events.clean"), "8: warning: adapters[0].points[0]: ", "of class TELEMETRY, and no sink has telemetry.clean"),
     (START + MODBUS + SINK.replace("${secret:hist}", "hunter2"), "11: sinks[0].password: ", 'right would be "${secret:hist}"'),
     (START + MODBUS + SINK.replace('"${secret:hist}"', "1234"), "11: sinks[0].password: ", 'right would be "${secret:name}"'),
     *[(START + MODBUS + SINK.replace("${secret:hist}", wrong), "11: sinks[0].password: ", "is no reference to a secret")
