@@ -6,7 +6,7 @@ are given.
 
 from __future__ import annotations
 
-BUSY = 1 / 3
+BUSY = 1 / 4
 """Who works for a larger share of its time gathers longer."""
 LONGER = 2.0
 
