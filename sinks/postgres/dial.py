@@ -1,5 +1,8 @@
 """Connecting, and finding out why a server does not let us in. Blocking; nothing here knows about tables.
 
+libpq gives each address its whole `connect_timeout`, one after the other. A dead host that swallows packets, as after a failover,
+would use up all of ours before the living one is asked; so each address has its share.
+
 psycopg2 gives no SQLSTATE for a failed connect, only the server's words, in the server's language. libpq writes the code into
 these words when it is asked for verbose errors before the attempt begins, which psycopg2 only allows for a connection it opens
 step by step. So a refusal is tried a second time that way, for the code alone; a server that is not there at all is not.
@@ -11,17 +14,23 @@ import ctypes
 import math
 import re
 import select
+import socket
 import time
+from contextlib import suppress
 
 import psycopg2
 from psycopg2 import _psycopg
-from psycopg2.extensions import POLL_OK, POLL_READ, make_dsn
+from psycopg2.extensions import POLL_OK, POLL_READ, make_dsn, parse_dsn
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class with a small name
 
 from sinks.contract import Origin
 from sinks.postgres.config import PostgresConfig
 
 _PQERRORS_VERBOSE = 2
+_LEAST_S = 2
+"""libpq takes a shorter `connect_timeout` for this."""
+_SPARE_S = 0.5
+"""So much before the deadline for the whole libpq gives up: it knows which address did not answer."""
 _SAID_BY_SERVER = re.compile(r"(?:^|: )[^:\n]+:  \S", re.MULTILINE)
 """libpq puts two blanks behind the severity of what a server said, whatever the language; nowhere else."""
 _CODE = re.compile(r":  ([0-9A-Z]{5}): ")
@@ -33,13 +42,19 @@ class Refused(psycopg2.OperationalError):
     pgcode: str | None = None
 
 
+def application_name(config: PostgresConfig, origin: Origin) -> str:
+    """What pg_stat_activity shows for our connection."""
+    return f"streamforge {origin.gateway}/{config.id}"[:63]
+
+
 def dial(config: PostgresConfig, origin: Origin) -> Connection:
     """Connect, and nothing more. Raises psycopg2.Error; with a code, if a server said why."""
+    began = time.monotonic()
     password = {} if config.password is None else {"password": config.password}
     dsn = make_dsn(
         config.dsn, **password,
-        connect_timeout=max(2, math.ceil(config.connect_timeout)),
-        application_name=f"streamforge {origin.gateway}/{config.id}"[:63],
+        connect_timeout=_each_s(config),
+        application_name=application_name(config, origin),
         client_encoding="UTF8",
         keepalives=1, keepalives_idle=30, keepalives_interval=10, keepalives_count=3, tcp_user_timeout=30_000,
     )  # fmt: skip
@@ -49,8 +64,34 @@ def dial(config: PostgresConfig, origin: Origin) -> Connection:
         if not _SAID_BY_SERVER.search(str(error)):
             raise
         refused = Refused(*error.args)
-        refused.pgcode = _decisive(_ask_again(dsn, config.connect_timeout))
+        refused.pgcode = _decisive(_ask_again(dsn, began + within_s(config) - _SPARE_S))
         raise refused from None
+
+
+def within_s(config: PostgresConfig) -> float:
+    """How long all of `dial` may take: `connect_timeout`, or longer where several hosts could not all be asked in it."""
+    hosts = len(_hosts(config))
+    return config.connect_timeout if hosts == 1 else max(config.connect_timeout, hosts * _LEAST_S + _SPARE_S)
+
+
+def _hosts(config: PostgresConfig) -> list[tuple[str, bool]]:
+    """The hosts of the DSN, each with whether it is a name, of which there may be several addresses."""
+    parts = parse_dsn(config.dsn)
+    addresses, names = (parts.get(field, "").split(",") for field in ("hostaddr", "host"))
+    if any(addresses):
+        return [(address, False) for address in addresses]
+    return [(name, name != "" and name[0] not in "/@") for name in names]
+
+
+def _each_s(config: PostgresConfig) -> int:
+    """One address's share of the time, in whole seconds as libpq wants it."""
+    addresses = 0
+    for host, is_name in _hosts(config):
+        found: set[object] = set()
+        with suppress(OSError, UnicodeError):  # libpq will say it
+            found = {info[4][0] for info in socket.getaddrinfo(host, None)} if is_name else set()
+        addresses += max(1, len(found))
+    return max(_LEAST_S, math.floor((within_s(config) - _SPARE_S) / addresses))
 
 
 def _decisive(codes: list[str]) -> str | None:
@@ -60,9 +101,8 @@ def _decisive(codes: list[str]) -> str | None:
     return next(iter(lasting or codes), None)
 
 
-def _ask_again(dsn: str, within_s: float) -> list[str]:
+def _ask_again(dsn: str, deadline: float) -> list[str]:
     """The codes with which the servers refuse a connection; none if it comes about this time."""
-    deadline = time.monotonic() + within_s
     try:
         probe = psycopg2.connect(dsn, async_=1)
         _verbose(probe)

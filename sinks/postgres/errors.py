@@ -15,6 +15,7 @@ import psycopg2
 from sinks.postgres.tables import COLUMNS
 
 UNIQUE_VIOLATION = "23505"
+_NUMBER_TAKEN = re.compile(r"\(id\)=\(\d+\)")
 _NOT_NULL = "23502"
 _NO_SUCH_CHARACTER = "22P05"
 _OUR_COLUMNS = {column for table in COLUMNS.values() for column in table}
@@ -33,8 +34,9 @@ _ADVICE = {
     "53100": "the disk of the database is full; free space there",
     "53200": "the database is out of memory",
     "53300": "the database has no free connection; raise max_connections or end unused ones",
-    "25006": "the database is read-only, perhaps a standby; point `dsn` to the primary (target_session_attrs=read-write finds it)",
-    "55P03": "another connection holds a lock; see pg_locks there",
+    "25006": "the database is read-only, perhaps a standby (point `dsn` to the primary; target_session_attrs=read-write finds it), "
+    "perhaps by `default_transaction_read_only`",
+    "55P03": "another connection holds a lock",
     "57014": "the statement took too long; see write_timeout, or what else the database is doing",
     "57P03": "it is starting up, shutting down or recovering; nobody need do anything",
     "40P01": "deadlock with another writer",
@@ -43,7 +45,7 @@ _ADVICE = {
     "42P10": "a unique constraint of a table was dropped; restore it",
     "28P01": "check `password` and the user in `dsn`",
     "28000": "check the user in `dsn`: the role must exist there and may log in, and pg_hba.conf must let it in from here, "
-    "with TLS or without as sslmode in `dsn` says",
+    "with TLS or without as sslmode in `dsn` says, and with a certificate where it asks for one (sslcert and sslkey in `dsn`)",
     "3D000": "create the database, or correct the name in `dsn`",
 }
 _WORDS = {
@@ -57,14 +59,23 @@ _WORDS = {
 
 _LIBPQ_ASKS = re.compile(r" (Is the server running|Is the server).*?\?")
 """What it asks of whoever reads; the next step has it better."""
+_PING = "try `ping` from the gateway to the database's machine: without an answer it is the address, the cable or the route; with one, a firewall between or the port"
 _STEPS = {
+    "session is (not )?read-only|server is (not )?in hot standby mode": "no server of `dsn` is as its target_session_attrs wants it: promote a standby, or see whether `default_transaction_read_only` is on there",
     "Connection refused": "see that PostgreSQL runs there and listens on this network and port (`listen_addresses` in its postgresql.conf; `ss -ltn` on its machine)",
     "could not translate host name": "write the database's address into `dsn`, or enter the name at this machine's name server (`getent hosts NAME` shows what it knows)",
-    "timeout expired|timed out": "try `ping` from the gateway to the database's machine: without an answer it is the address, the cable or the route; with one, a firewall between or the port",
+    "timeout expired|timed out": _PING,
     "No route to host|Network is unreachable": "look at this machine's own network: its address, its netmask and the route to the database (`ip route get ADDRESS`)",
     "server closed the connection unexpectedly|terminating connection": "see in the database's log whether it was restarted, or who ended the connection",
 }
 """What to do where nobody answers, by words of libpq."""
+_AGAIN = "; the sink tries again by itself"
+SILENT = _PING + _AGAIN
+SLOW = (
+    "see what the database does meanwhile (pg_stat_activity there); if it is only slow, give it a longer `write_timeout`"
+    + _AGAIN
+)
+"""For deadlines of our own."""
 
 
 class Meaning(Enum):
@@ -82,6 +93,8 @@ def meaning(error: psycopg2.Error) -> Meaning:
         return Meaning.PERSON if _advice_on(str(error)) else Meaning.WAIT
     if code == _NOT_NULL and error.diag.column_name not in _OUR_COLUMNS:
         return Meaning.PERSON
+    if code == UNIQUE_VIOLATION and _NUMBER_TAKEN.search(error.diag.message_detail or ""):
+        return Meaning.PERSON  # a counter of the table gave it, not the row
     if code in _MEANINGS_APART:
         return Meaning(_MEANINGS_APART[code])
     if code[:2] in _REFUSED_CLASSES:
@@ -101,13 +114,16 @@ def sentence(place: str, error: psycopg2.Error) -> str:
     """What an operator reads: which database, its own words, what to do."""
     told = words(error)
     advice = _ADVICE.get(error.pgcode or "") or _advice_on(told)
+    if error.pgcode == UNIQUE_VIOLATION and meaning(error) is Meaning.PERSON:
+        table = f"{error.diag.schema_name}.{error.diag.table_name}"
+        advice = f"the counter of {table}.id is behind its rows, as after copying them; set it: SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"  # noqa: S608 - for a person to read
     return f"database {place}: {told}" + (f"; {advice}" if advice else "")
 
 
 def next_step(error: psycopg2.Error) -> str | None:
     """What a person should do while nobody answers; None where the sentence says it, or only general advice fits."""
     found = next((step for pattern, step in _STEPS.items() if re.search(pattern, str(error))), None)
-    return found and f"{found}; the sink tries again by itself"
+    return found and found + _AGAIN
 
 
 def _advice_on(told: str) -> str | None:
@@ -115,6 +131,6 @@ def _advice_on(told: str) -> str | None:
 
 
 def failing_line(error: psycopg2.Error) -> int | None:
-    """Row number, from 0, that a failed COPY names in its context; None where it names none."""
-    found = re.match(r"COPY .*?, \S+ (\d+)", error.diag.context or "")
+    """Row number, from 0, that a failed COPY names in its context, below the lines of a trigger; None where it names none."""
+    found = re.search(r"^COPY .*?, \S+ (\d+)", error.diag.context or "", re.MULTILINE)
     return int(found[1]) - 1 if found else None

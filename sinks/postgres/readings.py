@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
@@ -79,7 +78,7 @@ class _Writer:
 
     def staged(self, rows: Rows) -> Failure | None:
         stream = encode(self._joined, rows)
-        return attempted(self._connection, upsert(self._names, "readings", KEY, COLUMNS, stream, self._pooled))
+        return upserted(self._connection, self._names, "readings", KEY, COLUMNS, stream, self._pooled)
 
     def _partitions(self, rows: Rows) -> set[Partition]:
         ends = np.searchsorted(self._joined.starts, rows, side="right") - 1
@@ -100,25 +99,33 @@ def copy_in(cursor: Cursor, table: str, column_names: str, stream: bytes) -> Non
     cursor.copy_expert(f"COPY {table} ({column_names}) FROM STDIN (FORMAT binary)", BytesIO(stream), CHUNK)
 
 
-def upsert(
-    names: Names, table: str, key: str, column_names: str, stream: bytes, pooled: bool = False
-) -> Callable[[Cursor], None]:
-    """A piece of work that brings a COPY stream into a table by way of a staging table: a key that is there already is
-    overwritten, unless nothing would change. The staging table lasts as long as the connection, which makes it 2 times as
-    quick; on a connection that is shared with others (pooled) as long as the transaction."""
+def upserted(
+    connection: Connection,
+    names: Names,
+    table: str,
+    key: str,
+    column_names: str,
+    stream: bytes,
+    pooled: bool = False,
+) -> Failure | None:
+    """Bring a COPY stream into a table by way of a staging table: a key that is there already is overwritten, unless nothing
+    would change. The staging table lasts as long as the connection, which makes it 2 times as quick; on a connection that is
+    shared with others (pooled) as long as the transaction."""
     rest = [name for name in column_names.split(", ") if name not in key.split(", ")]
     old, new = (", ".join(f"{side}.{name}" for name in rest) for side in ("there", "excluded"))
     lasting = "ON COMMIT DROP" if pooled else ""
     stage, target = f"pg_temp.stage_{table}", names.fill(f"{{{table}}}")
 
-    def work(cursor: Cursor) -> None:
+    def make_stage(cursor: Cursor) -> None:
         like = f"SELECT {column_names} FROM {target} WITH NO DATA"  # noqa: S608 - our own names
         cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_{table} {lasting} AS {like}")
         cursor.execute(f"TRUNCATE {stage}")
+
+    def work(cursor: Cursor) -> None:
         copy_in(cursor, stage, column_names, stream)
         cursor.execute(
             f"INSERT INTO {target} AS there ({column_names}) SELECT {column_names} FROM {stage}"  # noqa: S608 - our own names
             f" ON CONFLICT ({key}) DO UPDATE SET ({', '.join(rest)}) = ({new}) WHERE ({old}) IS DISTINCT FROM ({new})"
         )
 
-    return work
+    return attempted(connection, work, make_stage)

@@ -2,7 +2,8 @@
 
 A batch, its offsets and its refused records are one transaction. Two workers of the same sink cannot both write (the old one may
 still live, or its last transaction may, when the new one starts): each new session raises the sink's epoch, which waits for an
-unfinished transaction, and each transaction checks it.
+unfinished transaction, and each transaction checks it. With it the stored offsets are checked: a backup that is restored into the
+tables under an open connection puts them back, and the ids we remember may then stand for other points.
 
 Behind a pooler (PgBouncer in transaction mode) each transaction may be served by another connection, which others use as well.
 There nothing is expected or left to last: settings and staging tables are those of one transaction.
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class with a small name
 from psycopg2.extras import execute_values
 
@@ -27,14 +29,16 @@ from sinks.postgres.check import check
 from sinks.postgres.config import PostgresConfig
 from sinks.postgres.isolate import Failure, isolate
 from sinks.postgres.pace import Pace
-from sinks.postgres.readings import upsert, write_readings
+from sinks.postgres.readings import upserted, write_readings
 from sinks.postgres.tables import Names, prepare
-from sinks.postgres.transaction import attempted
 
+LOCK_SHARE = 0.8
+"""Part of `connect_timeout` for which a lock is waited for while preparing: it shall be the lock that is told, not the deadline."""
 _SET = "SELECT set_config(name, value, %s) FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
 _TAKE_OVER = """INSERT INTO {sinks} AS s (gateway, sink, epoch) VALUES (%s, %s, 1)
     ON CONFLICT (gateway, sink) DO UPDATE SET epoch = s.epoch + 1 RETURNING epoch"""
-_STILL_OURS = "SELECT epoch FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"
+_STILL_OURS = """SELECT epoch, (SELECT coalesce(sum("offset"), 0) FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s)
+    FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"""
 _OFFSETS = 'SELECT topic, partition, "offset" FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s'
 _STORE_OFFSETS = """INSERT INTO {offsets} (gateway, sink, stream, topic, partition, "offset", written)
     SELECT %s, %s, %s, n.*, now() FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS n
@@ -57,6 +61,8 @@ class Session:
         self._who = (origin.gateway, config.id)
         self._catalog = Catalog(connection, self._names)
         self._epoch = 0
+        self._stored: Offsets = {}
+        """What stands in the database, as far as this session knows."""
         self._each_time: list[list[str]] = []
         """Names and values of settings that each transaction begins with."""
         self._pooled = False
@@ -64,13 +70,17 @@ class Session:
     def start(self) -> Offsets:
         """Make what is missing, put an older session out of force, return the offsets stored with the data."""
         self._set_bounds()
+        short = self._lock_ms(LOCK_SHARE * self._config.connect_timeout)
         with self._transaction(), self._connection.cursor() as cursor:
+            self._run(_SET, True, ["lock_timeout"], [short])
             prepare(cursor, self._names)
-            check(cursor, self._names)
+            check(cursor, self._names, self._config.topics)
         with self._transaction():
+            self._run(_SET, True, ["lock_timeout"], [short])
             self._epoch = int(self._run(_TAKE_OVER, *self._who)[0][0])
             rows = self._run(_OFFSETS, *self._who, self._origin.stream)
-        return {(topic, partition): offset for topic, partition, offset in rows}
+        self._stored = {(topic, partition): offset for topic, partition, offset in rows}
+        return dict(self._stored)
 
     def write(self, batch: Batch, offsets: Offsets) -> list[RefusedRecord]:
         """One transaction. Returns what the database refused, in the order of the stream."""
@@ -90,6 +100,7 @@ class Session:
                 )
             refused.sort(key=lambda r: (r.topic, r.partition, r.offset))
             self._store(offsets, refused)
+        self._stored |= offsets
         return refused
 
     def unsent(self) -> list[RefusedRecord]:
@@ -138,12 +149,15 @@ class Session:
         else:
             self._run(_SET, False, *columns)
         self._connection.autocommit = False
+        # A server or role may begin with a stricter level: what another connection committed while we waited for its lock
+        # would then be an error instead of being seen.
+        self._connection.isolation_level = ISOLATION_LEVEL_READ_COMMITTED
 
     def _bounds(self) -> dict[str, str]:
-        write_ms, lock_ms = int(self._config.write_timeout * 1000), int(self._config.lock_timeout * 1000)
+        write_ms = int(self._config.write_timeout * 1000)
         return {
             "statement_timeout": str(write_ms),
-            "lock_timeout": str(min(lock_ms, write_ms)),
+            "lock_timeout": self._lock_ms(self._config.write_timeout),
             "idle_in_transaction_session_timeout": str(write_ms),
             "idle_session_timeout": "0",
             "transaction_timeout": "0",
@@ -153,13 +167,22 @@ class Session:
             "tcp_keepalives_count": "3",
         }
 
+    def _lock_ms(self, most_s: float) -> str:
+        return str(int(min(self._config.lock_timeout, most_s) * 1000))
+
     def _check_epoch(self) -> None:
-        rows = self._run("SET CONSTRAINTS ALL IMMEDIATE; " + _STILL_OURS, *self._who)
-        if rows != [(self._epoch,)]:
+        statement = "SET CONSTRAINTS ALL IMMEDIATE; " + _STILL_OURS
+        epochs = self._run(statement, *self._who, self._origin.stream, *self._who)
+        if [epoch for epoch, _ in epochs] != [self._epoch]:
             raise NotConnected(
                 f"database {self._config.place()}: another worker of gateway {self._origin.gateway} and sink {self._config.id} took over",
                 next_step="if it comes again and again: another gateway that runs has the same `gateway.id` and sink `id`, as a copy of "
                 "this file has; give each its own `gateway.id`",
+            )
+        if epochs[0][1] != sum(self._stored.values()):
+            raise NotConnected(
+                f"database {self._config.place()}: streamforge_offsets is no longer as this sink left it: a backup was restored, "
+                "or somebody changed it. Delivers again from what stands there now"
             )
 
     def _write_documents(self, several: list[Document], points: dict[tuple[str, str], int]) -> list[RefusedRecord]:
@@ -184,9 +207,7 @@ class Session:
 
         def attempt(rows: Rows) -> Failure | None:
             stream = documents.encode([encoded[row] for row in rows])
-            return attempted(
-                self._connection, upsert(self._names, table.name, table.key, table.columns, stream, self._pooled)
-            )
+            return upserted(self._connection, self._names, table.name, table.key, table.columns, stream, self._pooled)
 
         return [documents.refused(newest[row], reason) for row, reason in isolate(np.arange(len(newest)), attempt)]
 

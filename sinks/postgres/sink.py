@@ -20,15 +20,21 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from sinks.contract import Batch, NeedsPerson, NotConnected, Offsets, Origin, RefusedRecord, Sink
 from sinks.postgres.config import PostgresConfig
-from sinks.postgres.dial import dial
-from sinks.postgres.errors import Meaning, meaning, next_step, sentence
+from sinks.postgres.dial import dial, within_s
+from sinks.postgres.errors import SILENT, SLOW, Meaning, meaning, next_step, sentence
 from sinks.postgres.pace import Pace
 from sinks.postgres.session import Session
+from sinks.postgres.waits import Hindrance, hindrance
 
 T = TypeVar("T")
 
 CLOSE_WITHIN = 2.0
 ASK_EVERY_S = 15.0
+FIND_WITHIN_S = 3.0
+"""For finding out what the sink waited for."""
+CONNECTING = "connecting"
+WAITED = ("55P03", "57014")
+"""Codes with which the database gave up waiting: lock_timeout, statement_timeout."""
 
 
 class PostgresSink(Sink):
@@ -44,7 +50,7 @@ class PostgresSink(Sink):
     async def connect(self) -> Offsets:
         await self.close()
         self._connection = await self._within(
-            self._config.connect_timeout, "connecting", lambda: dial(self._config, self._origin)
+            within_s(self._config), CONNECTING, lambda: dial(self._config, self._origin)
         )
         session = Session(self._connection, self._config, self._origin, self._pace)
         offsets = await self._within(self._config.connect_timeout, "preparing the tables", session.start)
@@ -102,14 +108,27 @@ class PostgresSink(Sink):
                 return await asyncio.shield(call)
         except TimeoutError:
             await self._give_up()
-            raise NotConnected(f"database {place}: {what} took longer than {seconds:g} s") from None
+            told = f"database {place}: {what} took longer than {seconds:g} s"
+            raise await self._because(told, SILENT if what == CONNECTING else SLOW, what != CONNECTING) from None
         except psycopg2.Error as error:
             await self._give_up()
-            kind = NeedsPerson if meaning(error) is Meaning.PERSON else NotConnected
-            raise kind(sentence(place, error), next_step(error) if kind is NotConnected else None) from error
+            if meaning(error) is Meaning.WAIT:
+                raise await self._because(sentence(place, error), next_step(error), error.pgcode in WAITED) from error
+            raise NeedsPerson(
+                sentence(place, error)
+            ) from error  # Nor can a refused row be the reason, where no row is written.
         except BaseException:
             await self._give_up()
             raise
+
+    async def _because(self, told: str, next_step: str | None, look: bool) -> NotConnected:
+        """The error with what was waited for, where the database can be asked for it."""
+        found: Hindrance | None = None
+        if look:
+            with suppress(TimeoutError, psycopg2.Error):
+                async with asyncio.timeout(FIND_WITHIN_S):
+                    found = await asyncio.to_thread(hindrance, self._config, self._origin)
+        return NotConnected(f"{told}: {found.words}", found.next_step) if found else NotConnected(told, next_step)
 
     async def _give_up(self) -> None:
         if self._call is not None and not self._call.done():

@@ -75,6 +75,8 @@ MIGRATIONS: list[list[str]] = [
     ],
 ]
 """One list of statements for each version of the tables; released ones are never edited, only followed by another."""
+MAKE_VERSION = "CREATE TABLE {version} (version integer PRIMARY KEY, applied timestamptz NOT NULL)"
+MARK_VERSION = "INSERT INTO {version} VALUES (%s, now())"
 
 COLUMNS: dict[str, dict[str, str]] = {
     "points": {"id": "integer", "asset_id": "text", "parameter": "text"},
@@ -133,6 +135,10 @@ class Names:
     def bare(self, table: str) -> str:
         return f"{self.prefix}streamforge_{table}" if table in _OURS else f"{self.prefix}{table}"
 
+    def ours(self) -> list[str]:
+        """All tables that the sink reads or writes, as they are called."""
+        return [self.bare(table) for table in (*COLUMNS, "version")]
+
     def fill(self, statement: str) -> str:
         """Put the quoted names in place of `{readings}` and the like."""
         tables = {*COLUMNS, *_OURS, *_VIEWS}
@@ -158,7 +164,7 @@ def prepare(cursor: Cursor, names: Names) -> None:
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 cursor.execute(names.fill(statement))
-        cursor.execute(names.fill("INSERT INTO {version} VALUES (%s, now())"), (len(MIGRATIONS),))
+        cursor.execute(names.fill(MARK_VERSION), (len(MIGRATIONS),))
 
 
 def _version(cursor: Cursor, names: Names) -> int:
@@ -168,7 +174,7 @@ def _version(cursor: Cursor, names: Names) -> int:
         cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (names.schema,))
         if not cursor.fetchall():
             cursor.execute(f'CREATE SCHEMA "{names.schema}"')
-        cursor.execute(names.fill("CREATE TABLE {version} (version integer PRIMARY KEY, applied timestamptz NOT NULL)"))
+        cursor.execute(names.fill(MAKE_VERSION))
     cursor.execute(names.fill("SELECT coalesce(max(version), 0) FROM {version}"))
     return int(cursor.fetchall()[0][0])
 

@@ -14,9 +14,14 @@ from sinks.postgres.isolate import Failure
 Work = Callable[[Cursor], object]
 
 
-def attempted(connection: Connection, work: Work) -> Failure | None:
-    """Do the work, whole or not at all. Returns what the database refused; raises every error that is not the rows' fault."""
+def attempted(connection: Connection, work: Work, first: Work | None = None) -> Failure | None:
+    """Do the work, whole or not at all. Returns what the database refused; raises every error that is not the rows' fault.
+
+    `first` is what the work needs and no row has a part in: what is refused there would be refused for every row.
+    """
     with connection.cursor() as cursor:
+        if first is not None:
+            first(cursor)
         cursor.execute("SAVEPOINT attempt")
         try:
             work(cursor)

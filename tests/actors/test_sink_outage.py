@@ -82,7 +82,7 @@ async def test_connections_cut_at_random_double_and_lose_nothing(
         config = bench.config([topic], dsn, partitions=2, breaker={"failures": 3, "pause": "100ms"})
         async with working(config) as context:
             for n in range(8):
-                proxy.cut_after = b"COMMIT" if n % 2 else None
+                proxy.cut_after = b"COMMIT\0" if n % 2 else None
                 for part in range(3):
                     await source.readings(topic, series(), rows(300 * n + 100 * part, 100), part % 2)
                 if n % 2:

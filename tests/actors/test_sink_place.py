@@ -9,6 +9,7 @@ import psycopg2
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from actors.context import Status
 from tests.kit.postgres import Postgres, query
 from tests.kit.records import series
 from tests.kit.sink_bench import SinkBench
@@ -96,6 +97,34 @@ async def test_a_database_restored_from_an_older_backup_gets_again_what_came_sin
             await until(stored_is(database, 300))
             assert context.counters["failures_total"] >= 1
             assert "moved" not in context.facts, "nothing is lost, so nothing is said to be"
+
+
+async def test_a_backup_restored_into_the_tables_under_the_sink_gets_again_what_came_since(
+    bench: SinkBench, database: str
+) -> None:
+    """As `pg_restore --clean --single-transaction` does it: the sink's connection lives on, and what it remembers is of another past."""
+    tables = ("points", "series", "readings", "streamforge_offsets")
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source, working(config) as context:
+        await source.readings(topic, series(), rows(0, 100))
+        await until(stored_is(database, 100))
+        query(database, ";".join(f"CREATE TABLE saved_{t} AS SELECT * FROM {t}" for t in tables))
+        await source.readings(topic, series("lathe"), rows(100, 100))
+        await until(stored_is(database, 200))
+        empty = f"TRUNCATE {', '.join(tables)}; "
+        query(
+            database,
+            empty + ";".join(f"INSERT INTO {t} OVERRIDING SYSTEM VALUE SELECT * FROM saved_{t}" for t in tables),
+        )
+        await source.readings(topic, series("lathe"), rows(200, 100))
+        await until(stored_is(database, 300))
+        assert query(database, "SELECT asset_id, count(*) FROM readings_view GROUP BY 1 ORDER BY 1") == [
+            ("lathe", 200),
+            ("press", 100),
+        ]
+        await until(lambda: context.status is Status.HEALTHY)
+        assert context.counters["failures_total"] >= 1
+        assert "moved" not in context.facts, "nothing is lost, so nothing is said to be"
 
 
 async def test_an_empty_database_in_its_place_gets_all_that_the_stream_holds(

@@ -30,7 +30,7 @@ async def prepared(dsn: str, **other: object) -> None:
         ("ALTER TABLE events ALTER details TYPE text", "events.details has the type text, right would be jsonb"),
         ("ALTER TABLE aggregates DROP COLUMN p95", "aggregates.p95 is missing"),
         ("ALTER TABLE readings DROP CONSTRAINT readings_pkey", "readings has no unique index on (point, device_time)"),
-        ("DROP TABLE streamforge_refused", "streamforge_refused.wire is missing"),
+        ("DROP TABLE streamforge_refused", "table streamforge_refused is missing"),
     ],
 )  # fmt: skip
 async def test_a_changed_table_is_told_before_the_first_row(database: str, change: str, words: str) -> None:

@@ -31,7 +31,7 @@ async def test_a_cut_between_commit_and_reply_doubles_and_loses_nothing(postgres
         sink = sink_for(through(proxy, database))
         assert await sink.connect() == {}
         await sink.write(batch(0), {AT: 10})
-        proxy.cut_after = b"COMMIT"
+        proxy.cut_after = b"COMMIT\0"
         with pytest.raises(NotConnected, match="closed"):
             await sink.write(batch(10), {AT: 20})
         assert proxy.cuts == 1
