@@ -44,7 +44,9 @@ class Postgres:
     def drop(self, dsn: str) -> None:
         with closing(psycopg2.connect(self.dsn())) as connection:
             connection.autocommit = True
-            connection.cursor().execute(f"DROP DATABASE IF EXISTS {dsn.rsplit('/', 1)[1]} WITH (FORCE)")
+            name, cursor = dsn.rsplit("/", 1)[1], connection.cursor()
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            cursor.execute(f"DROP DATABASE IF EXISTS {name}")
 
 
 @pytest.fixture(scope="session")
