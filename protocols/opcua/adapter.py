@@ -167,7 +167,7 @@ class OpcUaAdapter(Adapter):
         parts = (self._subscription, self._poller, self._caretaker)
         sentences = [part.trouble for part in parts if part is not None and part.trouble]
         sentences += own_warnings(self._identity) + (self._link.warnings if self._link else [])
-        found = [*map(Cause, sentences), *causes(self._items)]
+        found = [*map(Cause, dict.fromkeys(sentences)), *causes(self._items)]
         counters: dict[str, float] = {**self._counters, "points_in_trouble": sum(1 for i in self._items if i.problem)}
         return Health(advised(found, STEPS, self._named), counters)
 

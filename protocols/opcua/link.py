@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from asyncua import ua
@@ -73,16 +74,29 @@ class Link:
     """When the server says it was started, in microseconds since 1970."""
     warnings: list[str] = field(default_factory=list)
     """What is not as it should be though the connection stands."""
+    _steady: asyncio.Event = field(default_factory=asyncio.Event)
+    """No new keys are being made. Some servers forget the old ones at once, and close the channel for a request that still bears them."""
+
+    def __post_init__(self) -> None:
+        self._steady.set()
 
     async def call(self, request: Any) -> bytes:
         """One request, one answer. Raises NoAnswer, NotConnected, or UaStatusCodeError for what the server refused."""
         name = type(request).__name__.removesuffix("Request")
-        answer: bytes = await self._translated(self.session.raw(request, self.config.request_timeout), name)
+        answer: bytes = await self.ask(self.session.raw(request, self.config.request_timeout), name)
         return answer
 
     async def ask(self, call: Any, name: str) -> Any:
         """One of asyncua's own service calls, with the same deadline and exceptions as `call`."""
-        return await self._translated(call, name)
+        return await self._translated(self._in_turn(call), name)
+
+    async def _in_turn(self, call: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            await self._steady.wait()
+        except BaseException:
+            call.close()
+            raise
+        return await call
 
     async def in_parts(
         self, limit: Literal["read", "items", "paths"], whole: list[T], ask: Callable[[list[T]], Awaitable[R]]
@@ -108,7 +122,7 @@ class Link:
 
     async def publish(self, request: Any) -> bytes:
         """A Publish request is answered when there is something to say, so its deadline is its sender's."""
-        answer: bytes = await self._translated(self.session.raw(request, 0), "Publish", None)
+        answer: bytes = await self._translated(self._in_turn(self.session.raw(request, 0)), "Publish", None)
         return answer
 
     async def _translated(self, call: Any, name: str, deadline: float | None = -1) -> Any:
@@ -142,8 +156,13 @@ class Link:
         return granted if granted > 0 else self.config.session_timeout
 
     async def renew(self) -> None:
-        await self._translated(self.client.open_secure_channel(renew=True), "OpenSecureChannel")
-        self.client.uaclient.revolve_security_token()
+        """New keys for the channel; requests wait meanwhile. Raises NotConnected."""
+        self._steady.clear()
+        try:
+            await self._translated(self.client.open_secure_channel(renew=True), "OpenSecureChannel")
+            self.client.uaclient.revolve_security_token()
+        finally:
+            self._steady.set()
 
     async def forget(self, subscription: int) -> None:
         """Delete it; one the server does not know any more is fine. Raises NotConnected."""
@@ -308,10 +327,18 @@ async def _look_around(step: _Step, link: Link) -> None:
         ids.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
         ids.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
     ]
-    nodes = [ua.NodeId(i) for i in wanted]
-    found = await step.run("reading its namespaces", link.session.read_attributes(nodes, ua.AttributeIds.Value))
+    step.name, found = "reading its namespaces", list[Any]()
+    # In parts, as everything: what a server takes in one request may be less than these.
+    async for _, values in link.in_parts("read", [ua.NodeId(i) for i in wanted], partial(_values, link)):
+        found += values
     namespaces, started, *limits = [f.Value.Value if f.Value is not None else None for f in found]
     link.namespaces = list(namespaces or [])
     if isinstance(started, datetime):
         link.started = round((started - datetime(1970, 1, 1, tzinfo=started.tzinfo)) / timedelta(microseconds=1))
-    link.limits = Limits(*(min(limit, 1000) if isinstance(limit, int) and limit > 0 else 1000 for limit in limits))
+    told = Limits(*(min(limit, 1000) if isinstance(limit, int) and limit > 0 else 1000 for limit in limits))
+    link.limits = replace(told, read=min(told.read, link.limits.read))
+
+
+async def _values(link: Link, nodes: list[Any]) -> list[Any]:
+    found: list[Any] = await link.session.read_attributes(nodes, ua.AttributeIds.Value)
+    return found

@@ -34,6 +34,8 @@ _STORED_WITHIN_S = 10.0
 _MOST_STRAYS = 50
 _GONE = frozenset({0x80280000, 0x80790000})
 """BadSubscriptionIdInvalid, BadNoSubscription."""
+_CANNOT = frozenset({0x800B0000, 0x80400000})
+"""BadServiceUnsupported, BadNotImplemented: for nobody."""
 _log = logging.getLogger(__name__)
 
 
@@ -132,7 +134,7 @@ class Recovery:
             self.receipts.handed_over(False)
         _log.warning(
             "%s: TransferSubscriptions: %s. What was on its way when the connection was lost cannot be fetched%s",
-            self.config.endpoint, quality.words(code), "" if code in _GONE else _hint(self.config),
+            self.config.endpoint, quality.words(code), "" if code in _GONE or code in _CANNOT else _hint(self.config),
         )  # fmt: skip
         return None
 

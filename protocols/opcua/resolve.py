@@ -14,6 +14,7 @@ from protocols.opcua.nearby import explained
 
 _EXPLAINED = 10
 """Most paths of one turn whose wrong name is looked for: it takes two requests each."""
+_NO_PATHS = "the server does not look up browse paths"
 _BEYOND = 0xFFFFFFFF
 """RemainingPathIndex of a target that was reached to the end."""
 
@@ -37,14 +38,20 @@ async def resolve(link: Link, items: list[Item]) -> list[tuple[Item, str, str]]:
         answer: list[Any] = await link.ask(asked, "TranslateBrowsePaths")
         return answer
 
-    async for some, found in link.in_parts("paths", paths, translate):
-        for (item, path), result in zip(some, found, strict=True):
-            if reason := _target(item, result):
-                more = ""
-                if result.StatusCode.value == ua.StatusCodes.BadNoMatch and explain > 0:
-                    explain -= 1
-                    more = await explained(link, path)
-                failed.append((item, reason, more))
+    looked_up: set[int] = set()
+    try:
+        async for some, found in link.in_parts("paths", paths, translate):
+            for (item, path), result in zip(some, found, strict=True):
+                looked_up.add(item.handle)
+                if reason := _target(item, result):
+                    more = ""
+                    if result.StatusCode.value == ua.StatusCodes.BadNoMatch and explain > 0:
+                        explain -= 1
+                        more = await explained(link, path)
+                    failed.append((item, reason, more))
+    except ua.UaStatusCodeError as refused:  # small servers do without; points with a node id are none the worse for it
+        why = f"{_NO_PATHS} ({quality.words(refused.code)}); right would be `node` with the node's id"
+        failed += [(item, why, "") for item, _ in paths if item.handle not in looked_up]
     return failed
 
 

@@ -67,7 +67,13 @@ STEPS: Final[Steps] = (
     ("shows no certificate", "have a certificate made at the server, or set `security.policy` to None if the network is to be trusted"),
     ("BadNoValidCertificates", "have a certificate made at the server"),
     ("BadTooManySubscriptions", "end other clients of the server, or wait until subscriptions of lost connections end there"),
-    ("BadTooManyMonitoredItems", "take points away here, or raise the server's limit"),
+    ("BadTooManyMonitoredItems", "set `mode: poll` on some of these points, take points away here, or raise the server's limit"),
+    (
+        "messages before this gateway could take them",
+        "raise the server's limits of a session: notifications that wait, Publish requests, messages for retransmission; or have it report less, with a longer `sampling_interval` or a `deadband`",
+    ),
+    ("does not look up browse paths", "write `node` in place of `path` at these points: an OPC UA browser shows each node's id"),
+    ("BadIndexRange", "count the elements of the array with an OPC UA browser: `element` begins with 0, and the array may be shorter than before"),
     ("BadServiceUnsupported", "set `mode: poll` on every point: this server knows no subscriptions"),
     ("BadNodeIdUnknown", _BROWSE),
     ("the server has no namespace", "correct the `nsu=` of these nodes to one of the namespaces that the server has"),
@@ -77,6 +83,10 @@ STEPS: Final[Steps] = (
     ("expires on", "renew that certificate before the day; the other side must trust the new one"),
     ("no answer to", "look at the load of the server and at the line to it; a slow one needs a longer `request_timeout`"),
     ("no answer within", "look at the load of the server and at the line to it; a slow one needs a longer `connect_timeout`"),
+    (
+        "BadSecureChannel",
+        "nothing, if it comes once; if again and again, look in the server's log why it ends the secure channel, and compare its clock with this gateway's (`timedatectl`)",
+    ),
     ("the connection is gone", "look at the line to {host}, and whether the server was restarted; the adapter connects again by itself"),
     ("being shut down", "nothing to do here: the adapter connects again when the server is back"),
 )  # fmt: skip

@@ -75,6 +75,9 @@ class Subscription:
     """What comes is no longer the subscription's before."""
     _overlap: Overlap = field(default_factory=Overlap)
     _resent_at: float = -math.inf
+    _lost: int = 0
+    _lost_at: float = -math.inf
+    """Messages that nobody could repeat, and when the last of them was missed."""
     _window: int = _WINDOW
     _hold_until: float = 0
     _gone: str | None = None
@@ -232,7 +235,7 @@ class Subscription:
     async def _take(self, published: binary.Published) -> None:
         if published.subscription != self.id:
             return  # a subscription that was given up
-        self.watch, self.trouble, self._unproven = watchdog.life(self.watch, _now()), None, False
+        self.watch, self.trouble, self._unproven = watchdog.life(self.watch, _now()), self._losing(), False
         message = published.notification
         ahead = distance(self._expected, message.sequence)
         if ahead < 0:
@@ -286,9 +289,19 @@ class Subscription:
         lost, self._expected = missing - asked, up_to
         if lost and not self._is_first:
             self.counters["messages_lost"] += lost
+            self._lost += lost
+            self._lost_at = _now()
+            why = f"{lost} messages were lost, and the server could not repeat them"
+            self.leave_hole(why)
             if _now() - self._resent_at > _RESEND_S:
-                self._resent_at = _now()
-                self._gone = f"{lost} messages were lost, and the server could not repeat them"
+                self._resent_at, self._gone = _now(), why
+
+    def _losing(self) -> str | None:
+        """For people, as long as it is news."""
+        if _now() - self._lost_at > _RESEND_S:
+            self._lost = 0
+            return None
+        return f"the server dropped {self._lost} messages before this gateway could take them, the last one less than {_RESEND_S:g} s ago"
 
     async def _republish(self) -> bool:
         """Ask for the next message again; False if the server no longer has it. Raises NotConnected."""
