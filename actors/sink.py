@@ -45,9 +45,12 @@ from stream.producer import RecordTooLarge, StreamLost
 SPARE_S = 5.0
 """A destination keeps its own deadlines; so much later the caller gives up on it."""
 IDLE_S = 1.0
+SLOW_S = 10.0
+"""A destination that has had a batch for so long is said to be slow, before its deadline is over."""
 STREAM_PAUSE_S = (0.5, 5.0)
 """After the local stream was lost; grows, with jitter."""
 REFUSED = "refused_by_sink"
+SLOW_STEP = "see what the destination does meanwhile, and whether something there holds it up (a lock, a full disk, a dead line)"
 STREAM_STEP = "the destination is not to blame; see what this says of the stream: "
 PERSON_STEP = "put this right: what is changed at the destination is seen by itself; for a change of the gateway file start the gateway again"
 LOGIN = re.compile("password|the user in `dsn`")
@@ -194,12 +197,15 @@ class Delivery:
     async def _write(self, filled: Filled) -> None:
         await self._letters.send("poison", [_refused(poison) for poison in filled.poison])
         began = time.monotonic()
+        slow = asyncio.get_running_loop().call_later(SLOW_S, self._slow)
         try:
             with self._feed.given.over(filled.spans):
                 refused = await self._in_time(self._sink.write(filled.batch, filled.offsets), "write")
         except NotConnected:
             self._feed.most = max(1, min(filled.total, self._feed.most) // 2)
             raise
+        finally:
+            slow.cancel()
         self._context.gauge("write_ms", round((time.monotonic() - began) * 1000, 2))
         self._feed.confirmed(filled)
         self._feed.most = min(2 * self._feed.most, self._config.batch_records)
@@ -234,6 +240,10 @@ class Delivery:
             self._latency.stored(np.concatenate([r.gateway_time for r in filled.batch.readings]), now_us)
             self._latency.publish()
             context.facts["last_stored_at"] = round(now_us / 1e6, 3)
+
+    def _slow(self) -> None:
+        told = f"a batch was given to the destination {SLOW_S:g} s ago, and it has not answered yet; after {self._config.write_timeout:g} s it is tried anew, nothing is lost meanwhile"
+        self._context.health(Status.DEGRADED, told, SLOW_STEP)
 
     def _succeeded(self) -> None:
         before, behind, silent = self._breaker, self._feed.pace.behind, self._feed.silence.words()

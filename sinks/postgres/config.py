@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -66,9 +65,12 @@ class PostgresConfig(SinkConfig):
                 yield ("topics",), text
 
     def place(self) -> str:
-        """host:port/database, as messages name it: never user or password."""
+        """host:port/database, of several hosts each with its port, as messages name it: never user or password."""
         from psycopg2.extensions import parse_dsn
 
         parts = parse_dsn(self.dsn)
-        host = re.sub(r"^$", "localhost", parts.get("host", parts.get("hostaddr", "")))
-        return f"{host}:{parts.get('port', '5432')}/{parts.get('dbname', parts.get('user', ''))}"
+        hosts = (parts.get("host") or parts.get("hostaddr") or "localhost").split(",")
+        ports = (parts.get("port") or "5432").split(",")
+        ports = ports if len(ports) == len(hosts) else ports * len(hosts)
+        at = ",".join(f"{host or 'localhost'}:{port or '5432'}" for host, port in zip(hosts, ports, strict=False))
+        return f"{at}/{parts.get('dbname', parts.get('user', ''))}"

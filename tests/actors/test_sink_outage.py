@@ -7,10 +7,11 @@ import os
 import random
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import psycopg2
+import pytest
 
 from actors.context import Status
 from tests.kit.postgres import Postgres, query
@@ -178,6 +179,25 @@ async def test_a_server_that_hangs_without_a_word_is_given_up_and_taken_up_again
                     os.kill(pid, signal.SIGCONT)
             await until(stored_is(own_postgres.dsn, 200))
             await until(lambda: context.status is Status.HEALTHY)
+
+
+async def test_a_batch_that_hangs_is_said_long_before_its_deadline(
+    bench: SinkBench, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.sink.SLOW_S", 0.3)
+    topic, config = await bench.on_a_topic(database)
+    async with bench.source() as source, working(config) as context:
+        await source.readings(topic, series(), rows(0, 100))
+        await until(stored_is(database, 100))
+        with closing(psycopg2.connect(database)) as other, other.cursor() as cursor:
+            cursor.execute("LOCK TABLE readings IN EXCLUSIVE MODE")
+            await source.readings(topic, series(), rows(100, 100))
+            await until(lambda: context.status is Status.DEGRADED)
+            assert "0.3 s ago, and it has not answered yet; after 60 s" in (context.reason or "")
+            assert "a lock" in (context.next_step or "")
+        await until(stored_is(database, 200))
+        await until(lambda: context.status is Status.HEALTHY)
+        assert "failures_total" not in context.counters
 
 
 async def serving_pid(dsn: str) -> int:

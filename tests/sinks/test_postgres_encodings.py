@@ -21,7 +21,9 @@ def database_in(postgres: Postgres, encoding: str) -> str:
     name = f"t_{uuid.uuid4().hex[:12]}"
     with closing(psycopg2.connect(postgres.dsn())) as connection:
         connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        connection.cursor().execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
     return postgres.dsn(name)
 
 

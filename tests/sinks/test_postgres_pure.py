@@ -135,6 +135,8 @@ def test_a_wrong_configuration_is_refused_in_words(change: dict, words: str) -> 
         ("host=h dbname=d user=u", "h:5432/d"),
         ("postgresql:///d?host=/run/pg", "/run/pg:5432/d"),
         ("dbname=d", "localhost:5432/d"),
+        ("host=a,b port=6000,6001 dbname=d", "a:6000,b:6001/d"),
+        ("postgresql://u@a,b/d", "a:5432,b:5432/d"),
     ],
 )
 def test_messages_name_the_place_only(dsn: str, place: str) -> None:
