@@ -52,7 +52,7 @@ def check(cursor: Cursor, names: Names, topics: list[str]) -> None:
     if wrong := _wrong(cursor, names):
         raise NeedsPerson(
             f"schema {names.schema}: {'; '.join(wrong)}. Somebody changed or dropped it: restore it there "
-            f"(`python -m sinks.postgres.ddl {names.schema} {names.prefix}".rstrip()
+            f"(`./run -- python -m sinks.postgres.ddl {names.schema} {names.prefix}".rstrip()
             + "` prints how it was made), or let StreamForge make its tables in another `schema_name`"
         )
     lacking, grants = _lacking(cursor, names, topics)

@@ -1,4 +1,4 @@
-"""The statements that make the tables, for a DBA who makes them by hand: `python -m sinks.postgres.ddl [SCHEMA [PREFIX]]`.
+"""The statements that make the tables, for a DBA who makes them by hand: `./run -- python -m sinks.postgres.ddl [SCHEMA [PREFIX]]`.
 
 Prints only. The sink itself makes its tables when it first connects, if its role may.
 """
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         told = error.errors()[0]
         more = [f"{told['input']!r} {told['msg'].removeprefix('Value error, ')}"]
     if more or schema.startswith("-"):
-        sys.stderr.write(f"{' '.join(more)}\nusage: python -m sinks.postgres.ddl [SCHEMA [PREFIX]]\n".lstrip())
+        sys.stderr.write(f"{' '.join(more)}\nusage: ./run -- python -m sinks.postgres.ddl [SCHEMA [PREFIX]]\n".lstrip())
         return 2
     sys.stdout.write(statements(names))
     return 0

@@ -59,6 +59,8 @@ _WORDS = {
 
 _LIBPQ_ASKS = re.compile(r" (Is the server running|Is the server).*?\?")
 """What it asks of whoever reads; the next step has it better."""
+_RESTARTED = "see in the database's log whether it was restarted, or who ended the connection"
+_BUSY = "see what the database does meanwhile (pg_stat_activity there); if it is only slow, give it a longer `write_timeout`"
 _PING = "try `ping` from the gateway to the database's machine: without an answer it is the address, the cable or the route; with one, a firewall between or the port"
 _STEPS = {
     "session is (not )?read-only|server is (not )?in hot standby mode": "no server of `dsn` is as its target_session_attrs wants it: promote a standby, or see whether `default_transaction_read_only` is on there",
@@ -66,15 +68,23 @@ _STEPS = {
     "could not translate host name": "write the database's address into `dsn`, or enter the name at this machine's name server (`getent hosts NAME` shows what it knows)",
     "timeout expired|timed out": _PING,
     "No route to host|Network is unreachable": "look at this machine's own network: its address, its netmask and the route to the database (`ip route get ADDRESS`)",
-    "server closed the connection unexpectedly|terminating connection": "see in the database's log whether it was restarted, or who ended the connection",
+    "server closed the connection unexpectedly|terminating connection": _RESTARTED,
 }
 """What to do where nobody answers, by words of libpq."""
+_STEPS_BY_CODE = {
+    "25006": "point `dsn` to the primary, or promote the standby; where it is no standby: set `default_transaction_read_only` to off there",
+    "53100": "free space on the disk of the database (`df -h` on its machine)",
+    "53200": "give the database's machine more memory, or less to do",
+    "53300": "raise `max_connections` there (or the role's CONNECTION LIMIT), or end connections that nobody needs (pg_stat_activity)",
+    "55P03": "see who holds the lock (pg_locks and pg_stat_activity there)",
+    "57014": _BUSY,
+    "57P01": _RESTARTED,
+    "57P02": _RESTARTED,
+    "57P03": "wait until it has started or recovered; if that takes long, see the database's log",
+}
 _AGAIN = "; the sink tries again by itself"
 SILENT = _PING + _AGAIN
-SLOW = (
-    "see what the database does meanwhile (pg_stat_activity there); if it is only slow, give it a longer `write_timeout`"
-    + _AGAIN
-)
+SLOW = _BUSY + _AGAIN
 """For deadlines of our own."""
 
 
@@ -121,8 +131,9 @@ def sentence(place: str, error: psycopg2.Error) -> str:
 
 
 def next_step(error: psycopg2.Error) -> str | None:
-    """What a person should do while nobody answers; None where the sentence says it, or only general advice fits."""
-    found = next((step for pattern, step in _STEPS.items() if re.search(pattern, str(error))), None)
+    """What a person should do while it does not work; None where only general advice fits."""
+    by_words = (step for pattern, step in _STEPS.items() if re.search(pattern, str(error)))
+    found = _STEPS_BY_CODE.get(error.pgcode or "") or next(by_words, None)
     return found and found + _AGAIN
 
 

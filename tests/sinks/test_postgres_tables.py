@@ -107,8 +107,14 @@ async def test_readings_may_be_partitioned_by_time_as_a_hypertable_is(database: 
     await sink.close()
 
 
-@pytest.mark.parametrize("code", ["40001", "40P01", "53100", "53200", "55P03", "57014", "57P01", "58030", "XX000"])
-async def test_trouble_that_passes_never_becomes_a_dead_letter(database: str, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "step"),
+    [
+        ("40001", None), ("40P01", None), ("53100", "free space"), ("53200", "more memory"), ("53300", "max_connections"), ("55P03", "pg_locks"),
+        ("57014", "pg_stat_activity"), ("57P01", "the database's log"), ("57P03", "wait until it has"), ("58030", None), ("XX000", None),
+    ],
+)  # fmt: skip
+async def test_trouble_that_passes_never_becomes_a_dead_letter(database: str, code: str, step: str | None) -> None:
     sink = sink_for(database)
     await sink.connect()
     await sink.write(mixed(), {AT: 10})
@@ -121,6 +127,7 @@ async def test_trouble_that_passes_never_becomes_a_dead_letter(database: str, co
     with pytest.raises(NotConnected, match="not now") as caught:
         await sink.write(mixed(10), {AT: 20})
     assert not isinstance(caught.value, NeedsPerson)
+    assert caught.value.next_step is None if step is None else step in (caught.value.next_step or "")
     query(database, "DROP TRIGGER trouble ON readings")
     assert await sink.connect() == {AT: 10}
     assert await sink.write(mixed(10), {AT: 20}) == []
