@@ -49,6 +49,8 @@ class MqttAdapter(Adapter):
         self.deaf_since: float | None = None
         """When the first connection came about (monotonic seconds), as long as no message ever came."""
         self.heard = False
+        self.known = False
+        """The broker has let us in before."""
         self.had_session = self.lost_session = False
 
     async def connect(self) -> None:
@@ -60,13 +62,16 @@ class MqttAdapter(Adapter):
             raise NotConnected(f"{self.contest.said} (staying away for another {wait_s:.0f} s)")
         await self.close()
         self.inbox = Inbox(self.config.buffer_messages, self.config.buffer_size)
-        self.connection = Connection(self.config, self.inbox, self.ledger)
+        self.connection = Connection(self.config, self.inbox, self.ledger, known=self.known)
         try:
             await self.connection.open()
         except BaseException:
+            if self.connection.accepted.cancelled():
+                self.contest.unanswered()
             self._over(self.connection)
             self.connection.abort()
             raise
+        self.known = True
         self._look_at_session(self.connection)
         if not self.heard and self.deaf_since is None:
             self.deaf_since = time.monotonic()
@@ -95,12 +100,18 @@ class MqttAdapter(Adapter):
                 await asyncio.sleep(self.config.linger)
             taken = self.inbox.take(BATCH_MESSAGES)
             if not taken:
-                raise NotConnected(self.inbox.end or "not connected")
+                raise NotConnected(self._end(self.connection, self.inbox))
             batch = self._batch(taken)
             self.connection.resume()
             if batch.readings or batch.rejects:
                 return batch
             batch.delivered()
+
+    def _end(self, connection: Connection, inbox: Inbox) -> str:
+        if connection.taken_over and self.contest.ghosts:
+            where = f"MQTT broker {self.config.host}:{self.config.real_port}"
+            return f"{where}: an attempt of this gateway to connect, which the broker reads only now that it goes on, took the session over"
+        return inbox.end or "not connected"
 
     async def close(self) -> None:
         if self.connection is None or self.inbox is None:
@@ -132,6 +143,12 @@ class MqttAdapter(Adapter):
                 "the broker had forgotten the session at the last connection: what was published meanwhile is lost; "
                 "look at `session_expiry`, and at the broker's own limits and persistence"
             )
+        if self.connection and self.connection.keeps_s is not None and (self.lost_session or self._names_expiry):
+            said.append(
+                f"the broker keeps the session only for {self.connection.keeps_s} s and not for the "
+                f"{self.config.session_expiry:g} s that it was asked for: what is published while the gateway is away "
+                "for longer is lost"
+            )
         if self.stranger:
             said.append(
                 f"{self.stranger} fits no subscription: the broker's session still has an older one; set `session: clean` once"
@@ -141,6 +158,11 @@ class MqttAdapter(Adapter):
         filters = alike(self.connection.refused_filters) if self.connection else []
         found = [*filters, *map(Cause, said), *self._deaf(), *self.unusable.causes(time.monotonic())]
         return Health(advised(found, STEPS, self._named), counters)
+
+    @property
+    def _names_expiry(self) -> bool:
+        """Whether somebody wants this time; our default is more than many brokers grant, and no trouble yet."""
+        return "session_expiry" in self.config.model_fields_set
 
     def _deaf(self) -> Iterator[Cause]:
         """A misspelt topic is no mistake to a broker."""

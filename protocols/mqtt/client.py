@@ -41,7 +41,7 @@ SUBSCRIBE_TRIES: Final = 5
 class Connection(asyncio.Protocol):
     """Fills the inbox, keeps the ledger. `lost` is set when it is over; the inbox then says why."""
 
-    def __init__(self, config: MqttConfig, inbox: Inbox, ledger: Ledger) -> None:
+    def __init__(self, config: MqttConfig, inbox: Inbox, ledger: Ledger, *, known: bool = False) -> None:
         self.config, self.inbox, self.ledger = config, inbox, ledger
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
@@ -69,6 +69,10 @@ class Connection(asyncio.Protocol):
         self.released = asyncio.Event()
         """While closing: no exchange of QoS 2 is half done any more."""
         self.taken_over = self.by_broker = self.session_present = False
+        self.known = known
+        """This broker has let us in before."""
+        self.keeps_s: int | None = None
+        """How long the broker keeps the session, where that is less than it was asked for."""
         self.subscribing = 0
         """How often we have sent SUBSCRIBE."""
         self.refused_filters: list[tuple[str, str]] = []
@@ -93,11 +97,7 @@ class Connection(asyncio.Protocol):
                 self._subscribe()
                 await self.subscribed
         except TimeoutError as wrong:
-            said = (
-                words.unreachable(wrong)
-                if stage == "connecting"
-                else f"connected, then no answer; does this port speak MQTT? ({stage})"
-            )
+            said = words.unreachable(wrong) if stage == "connecting" else f"{words.mute(self.known)} ({stage})"
             raise NotConnected(f"MQTT broker {where}: {said}") from None
         except OSError as wrong:
             raise NotConnected(f"MQTT broker {where}: {words.unreachable(wrong)}") from wrong
@@ -119,9 +119,7 @@ class Connection(asyncio.Protocol):
         if five:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.ReceiveMaximum = config.receive_maximum
-            properties.SessionExpiryInterval = (
-                min(math.ceil(config.session_expiry), 2**32 - 2) if config.session == "persistent" else 0
-            )
+            properties.SessionExpiryInterval = _expiry(config)
         self.engine.connect_async(
             config.host,
             config.real_port,
@@ -155,6 +153,8 @@ class Connection(asyncio.Protocol):
         self.keepalive = min(
             self.config.keepalive, getattr(properties, "ServerKeepAlive", None) or self.config.keepalive
         )
+        kept = getattr(properties, "SessionExpiryInterval", None)
+        self.keeps_s = kept if kept is not None and kept < _expiry(self.config) else None
         self._tick()
         if any(one.time == "arrival" for one in self.config.subscriptions):
             self.watch.start(session_present=flags.session_present)
@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.taken_over = str(reason) == TAKEN_OVER
-        self.by_broker = True
+        self.by_broker = not flags.is_disconnect_packet_from_server
         if flags.is_disconnect_packet_from_server:
             self._lose(words.lost(str(reason), self.config.real_client_id) + words.told(properties))
         elif self.accepted_at is None and self.config.version == "3.1.1":
@@ -384,6 +384,11 @@ class Connection(asyncio.Protocol):
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
+
+
+def _expiry(config: MqttConfig) -> int:
+    """How long the broker is asked to keep the session, in seconds."""
+    return min(math.ceil(config.session_expiry), 2**32 - 2) if config.session == "persistent" else 0
 
 
 def _options(qos: int, retained: str, session: str) -> SubscribeOptions:

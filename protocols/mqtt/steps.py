@@ -19,6 +19,9 @@ STEPS: Final[Steps] = (
         "does not accept the client id",
         "set `client_id` to one the broker allows; some take only names that are registered there, or short ones, or keep no sessions (`session: clean`)",
     ),
+    ("reads only now that it goes on", "nothing: the adapter connects again by itself; see why the broker hung"),
+    ("it hangs, or has too much", "look at the load, the memory and the disk of the broker's machine and at its log; the adapter connects again by itself"),
+    ("is shutting down", "nothing: the adapter connects again when the broker is back"),
     (
         "client id",
         ("find the other client that is called {client_id} (the broker's log names its address) and give each its own `client_id`; a second "
@@ -76,6 +79,10 @@ STEPS: Final[Steps] = (
         "had forgotten the session",
         ("have the broker keep its sessions over a restart (mosquitto: `persistence true`), and set `session_expiry` longer than this gateway is "
         "ever away; this is said until the next connection, so a restart of this adapter ends it"),
+    ),
+    (
+        "keeps the session only",
+        "have whoever runs the broker raise its limit (EMQX, HiveMQ: session expiry interval; mochi: maximum_session_expiry_interval), or set `session_expiry` to what it grants if that is enough",
     ),
     ("fits no subscription", "set `session: clean` at this adapter and start the gateway, then set it back: that ends the broker's old session"),
     (

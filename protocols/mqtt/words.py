@@ -79,6 +79,13 @@ def lost(reason: str, client_id: str) -> str:
     return LOSSES.get(reason, f"the broker ended the connection: {reason}").format(client_id=client_id)
 
 
+def mute(known: bool) -> str:
+    """It takes the connection and then says nothing."""
+    if known:
+        return "it takes connections but no longer answers: it hangs, or has too much to do"
+    return "connected, then no answer; does this port speak MQTT?"
+
+
 def unreachable(wrong: BaseException) -> str:
     """Why no TCP or TLS connection came about."""
     if isinstance(wrong, ssl.SSLCertVerificationError):

@@ -28,3 +28,21 @@ def test_connections_that_end_by_themselves_are_no_contest():
     for _ in range(10):
         contest.ended(0, 1, "probably", taken_over=False, by_broker=False)
     assert contest.wait_s(0) == 0
+
+
+def test_attempts_of_our_own_that_a_broker_reads_late_are_no_contest():
+    contest = Contest()
+    contest.unanswered()
+    contest.unanswered()
+    for _ in range(2):
+        contest.ended(0, 1, "another client", taken_over=True, by_broker=False)
+        assert contest.wait_s(0) == 0
+    contest.ended(0, 1, "another client", taken_over=True, by_broker=False)
+    assert contest.wait_s(0) == 5
+
+
+def test_a_connection_that_stood_for_a_minute_has_outlived_them():
+    contest = Contest()
+    contest.unanswered()
+    contest.ended(0, 61, "another client", taken_over=True, by_broker=False)
+    assert contest.wait_s(0) == 5
