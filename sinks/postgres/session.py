@@ -173,16 +173,18 @@ class Session:
     def _check_epoch(self) -> None:
         statement = "SET CONSTRAINTS ALL IMMEDIATE; " + _STILL_OURS
         epochs = self._run(statement, *self._who, self._origin.stream, *self._who)
-        if [epoch for epoch, _ in epochs] != [self._epoch]:
+        epoch, offsets = epochs[0] if epochs else (0, 0)
+        if epoch > self._epoch:
             raise NotConnected(
                 f"database {self._config.place()}: another worker of gateway {self._origin.gateway} and sink {self._config.id} took over",
                 next_step="if it comes again and again: another gateway that runs has the same `gateway.id` and sink `id`, as a copy of "
                 "this file has; give each its own `gateway.id`",
             )
-        if epochs[0][1] != sum(self._stored.values()):
+        if (epoch, offsets) != (self._epoch, sum(self._stored.values())):
             raise NotConnected(
-                f"database {self._config.place()}: streamforge_offsets is no longer as this sink left it: a backup was restored, "
-                "or somebody changed it. Delivers again from what stands there now"
+                f"database {self._config.place()}: how far the stream is delivered stands there otherwise than this sink left it: "
+                "a backup was restored, or somebody changed streamforge_offsets. Delivers again from what stands there now",
+                next_step="nothing need be done: what the stream still holds is delivered again by itself",
             )
 
     def _write_documents(self, several: list[Document], points: dict[tuple[str, str], int]) -> list[RefusedRecord]:

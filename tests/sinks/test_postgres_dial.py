@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,9 +125,10 @@ def guarded(opened: Path) -> Iterator[tuple[Server, Authority]]:
     if INSTALLED is None:
         pytest.skip("needs the package postgresql: the wheel's has no TLS")
     authority = Authority(opened / "ca")
-    server = Server(opened / "guarded", "ssl=on", programs=INSTALLED, hba="hostssl all all 127.0.0.1/32 trust\n")
+    hba = "hostssl all certified 127.0.0.1/32 cert\nhostssl all all 127.0.0.1/32 trust\n"
+    server = Server(opened / "guarded", "ssl=on", "ssl_ca_file=root.crt", programs=INSTALLED, hba=hba)
     pair = authority.sign("server", host="historian.plant.example")
-    for source, name in ((pair.cert, "server.crt"), (pair.key, "server.key")):
+    for source, name in ((pair.cert, "server.crt"), (pair.key, "server.key"), (authority.cert, "root.crt")):
         target = server.directory / name
         shutil.copy(source, target)
         target.chmod(0o600)
@@ -150,6 +152,29 @@ async def test_tls_with_the_plants_own_authority(guarded: tuple[Server, Authorit
     assert "certificate verify failed; check sslmode" in message
     assert "root certificate file" in await told(f"{dsn} sslmode=verify-full sslrootcert={tmp_path}/none")
     assert "with TLS or without" in await told(f"{dsn} sslmode=disable")
+
+
+async def test_a_server_that_asks_for_a_certificate(guarded: tuple[Server, Authority], tmp_path: Path) -> None:
+    server, authority = guarded
+    query(server.dsn, "CREATE ROLE certified LOGIN; GRANT CREATE ON DATABASE postgres TO certified")
+    dsn = f"host=127.0.0.1 port={server.port} user=certified dbname=postgres sslmode=require"
+    mine = {"schema_name": "certified"}
+
+    def given(name: str, by: Authority, **other: Any) -> str:
+        pair = by.sign(name, **other)
+        pair.key.chmod(0o600)
+        return f"{dsn} sslcert={pair.cert} sslkey={pair.key}"
+
+    sink = sink_for(given("certified", authority), **mine)
+    assert await sink.connect() == {}
+    await sink.close()
+    assert "with a certificate where it asks for one" in await told(f"{dsn} sslcert={tmp_path}/none", **mine)
+    assert "with a certificate where it asks for one" in await told(given("somebody", authority), **mine)
+    for unwanted in (given("certified", Authority(tmp_path / "s")), given("certified", authority, days=-1)):
+        assert "check sslmode in `dsn` and the certificates" in await told(unwanted, **mine)
+    open_key = given("certified", authority)
+    (authority.directory / "certified.key").chmod(0o644)
+    assert "group or world access" in await told(open_key, **mine)
 
 
 async def test_a_server_without_tls_where_it_is_required(database: str) -> None:

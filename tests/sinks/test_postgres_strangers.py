@@ -144,6 +144,22 @@ async def test_a_table_that_somebody_dropped_is_named_once(database: str) -> Non
         await sink.connect()
 
 
+@pytest.mark.parametrize(
+    "change", ["UPDATE streamforge_sinks SET epoch = epoch - 1", "TRUNCATE streamforge_sinks, streamforge_offsets"]
+)
+async def test_a_past_that_comes_back_is_not_taken_for_another_worker(database: str, change: str) -> None:
+    sink = sink_for(database)
+    await sink.connect()
+    await sink.write(batch(), {AT: 10})
+    await sink.connect()
+    query(database, change)
+    with pytest.raises(NotConnected, match="a backup was restored") as caught:
+        await sink.write(batch(10), {AT: 20})
+    assert "nothing need be done" in (caught.value.next_step or "")
+    assert await sink.connect() == ({} if "TRUNCATE" in change else {AT: 10})
+    await sink.close()
+
+
 async def test_a_ban_on_making_tables_is_no_fault_of_the_rows(database: str) -> None:
     """An event trigger of the plant's, that lets nobody change the schema, stops temporary tables, too."""
     sink = sink_for(database)
