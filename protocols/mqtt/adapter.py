@@ -62,17 +62,21 @@ class MqttAdapter(Adapter):
             raise NotConnected(f"{self.contest.said} (staying away for another {wait_s:.0f} s)")
         await self.close()
         self.inbox = Inbox(self.config.buffer_messages, self.config.buffer_size)
-        self.connection = Connection(self.config, self.inbox, self.ledger, known=self.known)
+        self.connection = connection = Connection(self.config, self.inbox, self.ledger, known=self.known)
         try:
-            await self.connection.open()
-        except BaseException:
-            if self.connection.accepted.cancelled():
+            await connection.open()
+        except BaseException as wrong:
+            self.connection = None  # its end counts once, though the caller closes us, too
+            if connection.accepted.cancelled():
                 self.contest.unanswered()
-            self._over(self.connection)
-            self.connection.abort()
+            ours = self._ours(connection)
+            self._over(connection)
+            connection.abort()
+            if ours is not None:
+                raise NotConnected(ours) from wrong
             raise
         self.known = True
-        self._look_at_session(self.connection)
+        self._look_at_session(connection)
         if not self.heard and self.deaf_since is None:
             self.deaf_since = time.monotonic()
 
@@ -100,18 +104,19 @@ class MqttAdapter(Adapter):
                 await asyncio.sleep(self.config.linger)
             taken = self.inbox.take(BATCH_MESSAGES)
             if not taken:
-                raise NotConnected(self._end(self.connection, self.inbox))
+                raise NotConnected(self._ours(self.connection) or self.inbox.end or "not connected")
             batch = self._batch(taken)
             self.connection.resume()
             if batch.readings or batch.rejects:
                 return batch
             batch.delivered()
 
-    def _end(self, connection: Connection, inbox: Inbox) -> str:
-        if connection.taken_over and self.contest.ghosts:
-            where = f"MQTT broker {self.config.host}:{self.config.real_port}"
-            return f"{where}: an attempt of this gateway to connect, which the broker reads only now that it goes on, took the session over"
-        return inbox.end or "not connected"
+    def _ours(self, connection: Connection) -> str | None:
+        """That it was no other client who took the session over."""
+        if not (connection.taken_over and self.contest.ghosts):
+            return None
+        where = f"MQTT broker {self.config.host}:{self.config.real_port}"
+        return f"{where}: an attempt of this gateway to connect, which the broker reads only now that it goes on, took the session over"
 
     async def close(self) -> None:
         if self.connection is None or self.inbox is None:

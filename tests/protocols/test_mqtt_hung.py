@@ -77,6 +77,18 @@ async def test_it_is_connected_to_again_at_once(version):
         assert broker.let_in == 5
 
 
+@pytest.mark.parametrize("ghosts", [0, 1])
+async def test_a_takeover_during_the_start_counts_once(ghosts):
+    """The one who calls closes the adapter after a connect that failed, too."""
+    async with scripted(CONNACK["5"] + TAKEN_OVER["5"]) as port:
+        one = adapter(port, version="5")
+        one.contest.ghosts = ghosts
+        with pytest.raises(NotConnected, match="an attempt of this gateway" if ghosts else "another client"):
+            await one.connect()
+        await one.close()
+    assert (one.contest.rounds, one.contest.ghosts) == (1 - ghosts, 0)
+
+
 async def test_one_that_never_let_us_in_may_speak_another_protocol():
     async with hanging("5") as (broker, one):
         broker.hangs = True
