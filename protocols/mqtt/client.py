@@ -238,6 +238,9 @@ class Connection(asyncio.Protocol):
         ticket = None
         doubt = self.watch.doubt()
         if packet.qos:
+            if self.session_present and not self.subscribed.done():
+                # rumqttd answers nothing more, SUBSCRIBE neither, until what it kept is acknowledged; its answer is then seen later.
+                self.subscribed.set_result(None)
             ticket = self.ledger.came(packet)
             self.watch.message()
             if ticket is None:
