@@ -19,6 +19,11 @@ class Failure:
     """The database's code for it."""
 
 
+MANY = 16
+PIECE = 256
+"""After so many refused rows the rest is tried in pieces of so many rows: where all are bad, each would be sent once for each row
+before it, and a full batch would take longer than any deadline."""
+
 Attempt = Callable[[Rows], Failure | None]
 """Write these rows, all or none. Returns what was refused; raises for everything that is not the rows' fault."""
 
@@ -38,9 +43,16 @@ def isolate(rows: Rows, attempt: Attempt) -> list[tuple[int, str]]:
             continue
         if len(part) == 1:
             refused.append((int(part[0]), failure.reason))
+            if len(refused) == MANY:
+                waiting = [piece for part in waiting for piece in _pieces(part)]
             continue
         waiting += reversed(_split(part, failure.line))
     return refused
+
+
+def _pieces(part: Rows) -> list[Rows]:
+    """The last one first: they wait on a stack."""
+    return [part[at : at + PIECE] for at in reversed(range(0, len(part), PIECE))]
 
 
 def _split(part: Rows, line: int | None) -> list[Rows]:

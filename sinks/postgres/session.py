@@ -37,8 +37,13 @@ LOCK_SHARE = 0.8
 _SET = "SELECT set_config(name, value, %s) FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
 _TAKE_OVER = """INSERT INTO {sinks} AS s (gateway, sink, epoch) VALUES (%s, %s, 1)
     ON CONFLICT (gateway, sink) DO UPDATE SET epoch = s.epoch + 1 RETURNING epoch"""
-_STILL_OURS = """SELECT epoch, (SELECT coalesce(sum("offset"), 0) FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s)
-    FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"""
+_FILES = "pg_relation_filenode('{points}'), pg_relation_filenode('{series}')"
+"""Others as soon as one is emptied (TRUNCATE), restored or rewritten: the ids we remember may then be those of others, or of nobody."""
+_STILL_OURS = (
+    """SELECT epoch, (SELECT coalesce(sum("offset"), 0) FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s), """
+    + _FILES
+    + " FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"
+)
 _OFFSETS = 'SELECT topic, partition, "offset" FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s'
 _STORE_OFFSETS = """INSERT INTO {offsets} (gateway, sink, stream, topic, partition, "offset", written)
     SELECT %s, %s, %s, n.*, now() FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS n
@@ -63,6 +68,7 @@ class Session:
         self._epoch = 0
         self._stored: Offsets = {}
         """What stands in the database, as far as this session knows."""
+        self._files: tuple[Any, ...] = ()
         self._each_time: list[list[str]] = []
         """Names and values of settings that each transaction begins with."""
         self._pooled = False
@@ -79,6 +85,7 @@ class Session:
             self._run(_SET, True, ["lock_timeout"], [short])
             self._epoch = int(self._run(_TAKE_OVER, *self._who)[0][0])
             rows = self._run(_OFFSETS, *self._who, self._origin.stream)
+            self._files = self._run(f"SELECT {_FILES}")[0]
         self._stored = {(topic, partition): offset for topic, partition, offset in rows}
         return dict(self._stored)
 
@@ -92,7 +99,7 @@ class Session:
                 documents.point_of(d) for d in batch.documents if d.schema in documents.TABLES
             )
         with self._transaction():
-            self._check_epoch()
+            self._check_unchanged()
             refused = self._write_documents(batch.documents, points)
             if readings:
                 refused += write_readings(
@@ -170,10 +177,10 @@ class Session:
     def _lock_ms(self, most_s: float) -> str:
         return str(int(min(self._config.lock_timeout, most_s) * 1000))
 
-    def _check_epoch(self) -> None:
+    def _check_unchanged(self) -> None:
         statement = "SET CONSTRAINTS ALL IMMEDIATE; " + _STILL_OURS
-        epochs = self._run(statement, *self._who, self._origin.stream, *self._who)
-        epoch, offsets = epochs[0] if epochs else (0, 0)
+        rows = self._run(statement, *self._who, self._origin.stream, *self._who)
+        epoch, offsets, *files = rows[0] if rows else (0, 0)
         if epoch > self._epoch:
             raise NotConnected(
                 f"database {self._config.place()}: another worker of gateway {self._origin.gateway} and sink {self._config.id} took over",
@@ -185,6 +192,11 @@ class Session:
                 f"database {self._config.place()}: how far the stream is delivered stands there otherwise than this sink left it: "
                 "a backup was restored, or somebody changed streamforge_offsets. Delivers again from what stands there now",
                 next_step="nothing need be done: what the stream still holds is delivered again by itself",
+            )
+        if tuple(files) != self._files:
+            raise NotConnected(
+                f"database {self._config.place()}: points or series were emptied, restored or rewritten there",
+                next_step="nothing need be done: the sink looks its points up again by itself",
             )
 
     def _write_documents(self, several: list[Document], points: dict[tuple[str, str], int]) -> list[RefusedRecord]:

@@ -12,6 +12,9 @@ from sinks.postgres.errors import Meaning, failing_line, meaning, words
 from sinks.postgres.isolate import Failure
 
 Work = Callable[[Cursor], object]
+_UNDO = "ROLLBACK TO SAVEPOINT attempt; RELEASE SAVEPOINT attempt"
+"""Rolled back alone it would stay open, and the next one be made within it: thousands, each with a lock, take the lock table of the
+whole server, with which others cannot even connect any more."""
 
 
 def attempted(connection: Connection, work: Work, first: Work | None = None) -> Failure | None:
@@ -28,11 +31,11 @@ def attempted(connection: Connection, work: Work, first: Work | None = None) -> 
         except psycopg2.Error as error:
             if meaning(error) is not Meaning.REFUSED:
                 raise
-            cursor.execute("ROLLBACK TO SAVEPOINT attempt")
+            cursor.execute(_UNDO)
             return Failure(words(error), failing_line(error), error.pgcode)
         except ValueError as error:
             # psycopg2 itself refuses texts that PostgreSQL cannot hold, as those with NUL.
-            cursor.execute("ROLLBACK TO SAVEPOINT attempt")
+            cursor.execute(_UNDO)
             return Failure(str(error))
         cursor.execute("RELEASE SAVEPOINT attempt")
         return None

@@ -54,6 +54,17 @@ def test_a_row_that_the_database_names_costs_three_attempts() -> None:
     assert attempts == [10_000, 700, 1, 9_299]
 
 
+def test_where_every_row_is_bad_none_is_sent_thousands_of_times() -> None:
+    sent = []
+
+    def attempt(rows: Rows) -> Failure:
+        sent.append(len(rows))
+        return Failure("no", 0)
+
+    assert len(isolate(np.arange(5000), attempt)) == 5000
+    assert sum(sent) < 5000 * 150
+
+
 def many(n: int, odd: dict[int, object]) -> Records:
     """n readings, some with other values."""
     return readings([(series(), NOON + i, odd.get(i, float(i))) for i in range(n)])  # type: ignore[misc]

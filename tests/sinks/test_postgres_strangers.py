@@ -14,6 +14,7 @@ import pytest
 
 from sinks.contract import Batch, NeedsPerson, NotConnected
 from sinks.postgres.errors import failing_line
+from sinks.postgres.transaction import attempted
 from tests.kit.postgres import Postgres, query
 from tests.kit.postgres_server import Server
 from tests.kit.records import NOON, readings, series
@@ -160,6 +161,22 @@ async def test_a_past_that_comes_back_is_not_taken_for_another_worker(database: 
     await sink.close()
 
 
+async def test_points_that_somebody_emptied_are_made_anew_before_a_row_goes_to_nobody(database: str) -> None:
+    """Somebody starts his trial again: the ids then begin at 1, and those that the sink remembers would be other points'."""
+    sink = sink_for(database)
+    await sink.connect()
+    both = [readings([(series("press"), NOON + i, 1.0)], first=i) for i in range(2)]
+    await sink.write(Batch([readings([(series("lathe"), NOON, 2.0)])]), {AT: 1})
+    await sink.write(Batch(both[:1]), {AT: 2})
+    query(database, "TRUNCATE points, series, readings RESTART IDENTITY")
+    with pytest.raises(NotConnected, match="points or series were emptied"):
+        await sink.write(Batch(both[1:]), {AT: 3})
+    assert await sink.connect() == {AT: 2}
+    assert await sink.write(Batch(both[1:]), {AT: 3}) == []
+    assert query(database, "SELECT asset_id, value FROM readings_view") == [("press", 1.0)]
+    await sink.close()
+
+
 async def test_a_ban_on_making_tables_is_no_fault_of_the_rows(database: str) -> None:
     """An event trigger of the plant's, that lets nobody change the schema, stops temporary tables, too."""
     sink = sink_for(database)
@@ -188,6 +205,16 @@ def test_the_line_of_a_refused_row_is_found_below_what_a_trigger_says(database: 
     with pytest.raises(psycopg2.Error, match="not 42") as caught:
         query(database, "COPY t FROM PROGRAM 'seq 40 50'")
     assert failing_line(caught.value) == 2
+
+
+def test_refused_rows_leave_no_locks_that_others_would_lack(database: str) -> None:
+    """The lock table is one for the whole server: where it is full, nobody can even connect."""
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (value int CHECK (value < 0))")
+        for _ in range(100):
+            assert attempted(connection, lambda c: c.execute("INSERT INTO t VALUES (1)"))
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'transactionid'")
+        assert cursor.fetchall() == [(1,)]
 
 
 @pytest.mark.parametrize(
