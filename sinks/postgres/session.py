@@ -37,13 +37,11 @@ LOCK_SHARE = 0.8
 _SET = "SELECT set_config(name, value, %s) FROM unnest(%s::text[], %s::text[]) AS s(name, value)"
 _TAKE_OVER = """INSERT INTO {sinks} AS s (gateway, sink, epoch) VALUES (%s, %s, 1)
     ON CONFLICT (gateway, sink) DO UPDATE SET epoch = s.epoch + 1 RETURNING epoch"""
-_FILES = "pg_relation_filenode('{points}'), pg_relation_filenode('{series}')"
+_FILES = "SELECT pg_relation_filenode('{points}'), pg_relation_filenode('{series}')"
 """Others as soon as one is emptied (TRUNCATE), restored or rewritten: the ids we remember may then be those of others, or of nobody."""
-_STILL_OURS = (
-    """SELECT epoch, (SELECT coalesce(sum("offset"), 0) FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s), """
-    + _FILES
-    + " FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"
-)
+_STILL_OURS = """SELECT epoch, (SELECT coalesce(sum("offset"), 0) FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s),
+    pg_relation_filenode('{points}'), pg_relation_filenode('{series}')
+    FROM {sinks} WHERE gateway = %s AND sink = %s FOR UPDATE"""
 _OFFSETS = 'SELECT topic, partition, "offset" FROM {offsets} WHERE gateway = %s AND sink = %s AND stream = %s'
 _STORE_OFFSETS = """INSERT INTO {offsets} (gateway, sink, stream, topic, partition, "offset", written)
     SELECT %s, %s, %s, n.*, now() FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS n
@@ -85,7 +83,7 @@ class Session:
             self._run(_SET, True, ["lock_timeout"], [short])
             self._epoch = int(self._run(_TAKE_OVER, *self._who)[0][0])
             rows = self._run(_OFFSETS, *self._who, self._origin.stream)
-            self._files = self._run(f"SELECT {_FILES}")[0]
+            self._files = self._run(_FILES)[0]
         self._stored = {(topic, partition): offset for topic, partition, offset in rows}
         return dict(self._stored)
 
