@@ -55,7 +55,7 @@ STEPS: Final[Steps] = (
     (
         "illegal data address",
         ("compare address and type with the device's list of registers: most often the address is one off (40101 counts from 1, "
-        "table: holding, address: 100 from 0) or the type is longer than the register; correct the gateway file and start the gateway again"),
+        "table: holding, address: 100 from 0) or the type is longer than the register; correct the gateway file and start the gateway again. Some say so of a unit id they do not have"),
     ),
     ("illegal function", "compare the table with the device's list of registers: holding (4xxxx) and input (3xxxx) are often mixed up; correct the gateway file and start the gateway again"),
     ("illegal data value", "lower `registers_max` at this adapter if other points of the device are read well; else compare address and type with its list of registers"),
@@ -64,6 +64,10 @@ STEPS: Final[Steps] = (
     (
         "device failure",
         "look at the device: it answers that it cannot give this now, as with a controller in STOP, a fault, or (some simulators) a unit id it has not",
+    ),
+    (
+        "does not keep to the protocol",
+        "compare address and type with the device's list of registers: beyond its end some answer with what is left, or with nothing; if long answers are cut, lower `registers_max`",
     ),
     (
         "the device sent",

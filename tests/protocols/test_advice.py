@@ -130,6 +130,10 @@ async def test_a_broker_that_does_not_let_in():
         (f"x/y: {exception_words(11)}", "see at the serial gateway"),
         ("h:502 did not take the connection in time: is", "ping h"),
         ("unit 3 did not answer the last 4 requests and is tried rarely", "see whether that unit is on"),
+        (
+            "x/y: asked for 4 bytes, the answer says 2 and holds 2; the device does not keep to the protocol",
+            "beyond its end",
+        ),
     ],
 )
 def test_modbus(said, part):
