@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 CLOSE_WITHIN = 2.0
 ASK_EVERY_S = 15.0
-FIND_WITHIN_S = 3.0
-"""For finding out what the sink waited for."""
+FIND_WITHIN_S = 2.5
+"""For finding out what the sink waited for; with `CLOSE_WITHIN` less than what the caller grants above the deadline."""
 CONNECTING = "connecting"
 WAITED = ("55P03", "57014")
 """Codes with which the database gave up waiting: lock_timeout, statement_timeout."""
