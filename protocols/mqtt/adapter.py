@@ -27,6 +27,8 @@ from protocols.mqtt.words import alike
 BATCH_MESSAGES: Final = 2000
 DEAF_AFTER_S: Final = 60.0
 """Without any message since the start."""
+FORGOTTEN_AFTER_S: Final = 5.0
+"""Silence after a broker hung, until it is asked anew."""
 
 
 class MqttAdapter(Adapter):
@@ -99,7 +101,7 @@ class MqttAdapter(Adapter):
         if self.inbox is None or self.connection is None:
             raise NotConnected(f"MQTT broker {self.config.host}:{self.config.real_port}: not connected")
         while True:
-            await self.inbox.wait()
+            await self._message()
             if self.inbox.end is None and self.config.linger:
                 await asyncio.sleep(self.config.linger)
             taken = self.inbox.take(BATCH_MESSAGES)
@@ -110,6 +112,19 @@ class MqttAdapter(Adapter):
             if batch.readings or batch.rejects:
                 return batch
             batch.delivered()
+
+    async def _message(self) -> None:
+        """Wait for one. A broker that hung may keep an attempt of that time for the newer connection, and send nothing over the one that
+        stands (seen with mochi): after a silence we connect once more, and are the newest."""
+        if self.inbox is None:
+            return
+        try:
+            async with asyncio.timeout(FORGOTTEN_AFTER_S if self.contest.ghosts else None):
+                await self.inbox.wait()
+        except TimeoutError:
+            self.contest.ghosts = 0
+            self._count("connected_anew_total")
+            await self._connect()
 
     def _ours(self, connection: Connection) -> str | None:
         """That it was no other client who took the session over."""

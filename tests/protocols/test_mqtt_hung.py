@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from protocols.contract import NotConnected
-from tests.protocols.mqtt_kit import DEADLINE_S, VERSIONS, adapter, read, scripted
+from protocols.mqtt import adapter as mqtt
+from tests.protocols.mqtt_kit import DEADLINE_S, VERSIONS, adapter, numbers, read, scripted
 
 CONNACK = {"5": bytes.fromhex("2003000000"), "3.1.1": bytes.fromhex("20020000")}
 SUBACK = {"5": bytes.fromhex("900400010001"), "3.1.1": bytes.fromhex("9003000101")}
@@ -22,6 +23,8 @@ class Broker:
 
     def __init__(self, version: str) -> None:
         self.version, self.hangs, self.unread, self.let_in = version, False, 0, 0
+        self.greeting = b""
+        """What comes behind the SUBACK."""
         self.served = set[asyncio.Task[None]]()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,6 +38,7 @@ class Broker:
             await reader.read(1000)
             writer.write(SUBACK[self.version])
             self.let_in += 1
+            writer.write(self.greeting)
             if self.unread:
                 self.unread -= 1
                 writer.write(TAKEN_OVER[self.version])
@@ -87,6 +91,22 @@ async def test_a_takeover_during_the_start_counts_once(ghosts):
             await one.connect()
         await one.close()
     assert (one.contest.rounds, one.contest.ghosts) == (1 - ghosts, 0)
+
+
+async def test_one_that_sends_nothing_after_it_hung_is_connected_to_once_more(monkeypatch):
+    """mochi takes the attempt it read last for the newest, though it ended before, and the connection that stands gets nothing."""
+    monkeypatch.setattr(mqtt, "FORGOTTEN_AFTER_S", 0.2)
+    message = b"\x30\x06\x00\x03t/a7"
+    async with hanging("3.1.1") as (broker, one):
+        broker.hangs = True
+        with pytest.raises(NotConnected):
+            await one.connect()
+        broker.hangs, broker.unread = False, 0
+        await one.connect()
+        broker.greeting = message
+        assert await numbers(one, 1) == [7]
+        assert broker.let_in == 2
+        assert one.health().counters["connected_anew_total"] == 1
 
 
 async def test_one_that_never_let_us_in_may_speak_another_protocol():
