@@ -101,7 +101,8 @@ class MqttAdapter(Adapter):
         if self.inbox is None or self.connection is None:
             raise NotConnected(f"MQTT broker {self.config.host}:{self.config.real_port}: not connected")
         while True:
-            await self._message()
+            if not await self._message(self.inbox):
+                continue
             if self.inbox.end is None and self.config.linger:
                 await asyncio.sleep(self.config.linger)
             taken = self.inbox.take(BATCH_MESSAGES)
@@ -113,18 +114,21 @@ class MqttAdapter(Adapter):
                 return batch
             batch.delivered()
 
-    async def _message(self) -> None:
-        """Wait for one. A broker that hung may keep an attempt of that time for the newer connection, and send nothing over the one that
-        stands (seen with mochi): after a silence we connect once more, and are the newest."""
-        if self.inbox is None:
-            return
+    async def _message(self, inbox: Inbox) -> bool:
+        """Wait for one; False if it is another connection now that is to be waited on.
+
+        A broker that hung may take an attempt of that time for the newer connection, and send nothing over the one that stands (seen
+        with mochi): after a silence we connect once more, and are the newest.
+        """
         try:
             async with asyncio.timeout(FORGOTTEN_AFTER_S if self.contest.ghosts else None):
-                await self.inbox.wait()
+                await inbox.wait()
         except TimeoutError:
             self.contest.ghosts = 0
             self._count("connected_anew_total")
             await self._connect()
+            return False
+        return True
 
     def _ours(self, connection: Connection) -> str | None:
         """That it was no other client who took the session over."""

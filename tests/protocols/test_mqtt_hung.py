@@ -10,6 +10,7 @@ import pytest
 
 from protocols.contract import NotConnected
 from protocols.mqtt import adapter as mqtt
+from tests.kit.waiting import until
 from tests.protocols.mqtt_kit import DEADLINE_S, VERSIONS, adapter, numbers, read, scripted
 
 CONNACK = {"5": bytes.fromhex("2003000000"), "3.1.1": bytes.fromhex("20020000")}
@@ -23,8 +24,8 @@ class Broker:
 
     def __init__(self, version: str) -> None:
         self.version, self.hangs, self.unread, self.let_in = version, False, 0, 0
-        self.greeting = b""
-        """What comes behind the SUBACK."""
+        self.standing = list[asyncio.StreamWriter]()
+        """The connection that was let in last."""
         self.served = set[asyncio.Task[None]]()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,7 +39,7 @@ class Broker:
             await reader.read(1000)
             writer.write(SUBACK[self.version])
             self.let_in += 1
-            writer.write(self.greeting)
+            self.standing = [writer]
             if self.unread:
                 self.unread -= 1
                 writer.write(TAKEN_OVER[self.version])
@@ -103,8 +104,11 @@ async def test_one_that_sends_nothing_after_it_hung_is_connected_to_once_more(mo
             await one.connect()
         broker.hangs, broker.unread = False, 0
         await one.connect()
-        broker.greeting = message
-        assert await numbers(one, 1) == [7]
+        reading = asyncio.create_task(numbers(one, 1))
+        await until(lambda: broker.let_in == 2)
+        for writer in broker.standing:
+            writer.write(message)
+        assert await reading == [7]
         assert broker.let_in == 2
         assert one.health().counters["connected_anew_total"] == 1
 
