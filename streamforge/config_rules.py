@@ -168,7 +168,7 @@ def _secrets(source: Source) -> Iterator[Problem]:
 
 
 def _idle(source: Source) -> Iterator[Problem]:
-    """Workers that would never get a partition, and gateways that read nothing for now."""
+    """Workers that would never get a partition, and gateways that read nothing."""
     stream, processing = source.data.get("stream"), source.data.get("processing")
     partitions = stream.get("partitions", 12) if isinstance(stream, dict) else 12
     for name in ("validators", "aggregators"):

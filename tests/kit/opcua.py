@@ -11,8 +11,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -23,6 +23,7 @@ from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.server.user_managers import UserManager
 
+from protocols.load import make, validated
 from tests.kit.ports import free_port
 from tests.kit.waiting import until
 
@@ -310,3 +311,14 @@ class Tap:
 
     def health(self) -> Any:
         return self.adapter.health()
+
+
+@asynccontextmanager
+async def adapter(plant: InThread, *points: dict[str, Any], **more: Any) -> AsyncIterator[Tap]:
+    """A connected one at the plant's server."""
+    made = make(validated(adapter_config(plant.server.url, list(points) or None, **more)))
+    await made.connect()
+    try:
+        yield Tap(made)
+    finally:
+        await asyncio.wait_for(made.close(), 30)

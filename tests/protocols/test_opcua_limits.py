@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,9 +14,8 @@ from asyncua.server.internal_session import InternalSession
 from asyncua.server.subscription_service import SubscriptionService
 
 from protocols.contract import NotConnected
-from protocols.load import make, validated
 from schemas.records import Quality
-from tests.kit.opcua import URI, InThread, OpcUaServer, Tap, adapter_config, point, soon
+from tests.kit.opcua import URI, InThread, OpcUaServer, adapter, point, soon
 
 MANY = {f"p{n}": float(n) for n in range(12)}
 TEXT = "x" * 3000
@@ -26,16 +24,6 @@ TEXT = "x" * 3000
 @pytest.fixture(scope="module")
 def plant():
     return InThread(OpcUaServer(MANY | {f"text{n}": TEXT for n in range(12)}))
-
-
-@asynccontextmanager
-async def adapter(plant, *points, **more):
-    made = make(validated(adapter_config(plant.server.url, list(points) or None, **more)))
-    await made.connect()
-    try:
-        yield Tap(made)
-    finally:
-        await asyncio.wait_for(made.close(), 30)
 
 
 async def lost(plc, deadline_s=30):

@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from contextlib import asynccontextmanager
 
 import pytest
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 
-from protocols.load import make, validated
 from schemas.records import Quality
-from tests.kit.opcua import URI, InThread, OpcUaServer, Tap, adapter_config, point, soon
+from tests.kit.opcua import URI, InThread, OpcUaServer, adapter, point, soon
 
-SEVERAL_POLLS_S = 0.3
 AT_PATH = {"parameter": "at_path", "path": f"/Objects/nsu={URI};Press4/Temp"}
 
 
@@ -30,16 +27,6 @@ async def nothing_left(plant):
     yield
     plant.server.swallow, plant.server.swallowed = (lambda _: False), 0
     await plant(plant.server.forget_subscriptions())
-
-
-@asynccontextmanager
-async def adapter(plant, *points, **more):
-    made = make(validated(adapter_config(plant.server.url, list(points) or None, **more)))
-    await made.connect()
-    try:
-        yield Tap(made)
-    finally:
-        await asyncio.wait_for(made.close(), 30)
 
 
 async def test_without_browse_paths_the_points_with_a_node_flow(plant, monkeypatch):
@@ -83,7 +70,14 @@ async def test_no_request_goes_out_while_new_keys_are_made(plant, monkeypatch):
     async with adapter(plant, point("temp", "Temp", mode="poll", every="20ms")) as plc:
         await plc.next("temp")
         link, answered = plc.adapter._link, asyncio.Event()
-        renew = link.client.open_secure_channel
+        renew, turn, waiting = link.client.open_secure_channel, link._steady.wait, []
+
+        async def noticed():
+            if not link._steady.is_set():
+                waiting.append(1)
+            return await turn()
+
+        monkeypatch.setattr(link._steady, "wait", noticed)
 
         async def slowly(*args, **more):
             await renew(*args, **more)
@@ -93,7 +87,7 @@ async def test_no_request_goes_out_while_new_keys_are_made(plant, monkeypatch):
         renewing = asyncio.create_task(link.renew())
         await asyncio.sleep(0)
         monkeypatch.setattr(InternalSession, "read", counted)
-        await asyncio.sleep(SEVERAL_POLLS_S)
+        await soon(lambda: waiting)
         assert len(asked) <= 1, "more than the one that was under way"
         answered.set()
         await renewing
